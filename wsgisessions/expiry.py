@@ -1,0 +1,154 @@
+"""When a session ends: with the browser, after idle time, or at a given instant.
+
+Idle and absolute limits are OWASP's "idle timeout" and "absolute timeout"; the earlier one counts.
+Extending an idle session (a touch) costs a write, so it is put off until a tenth of the idle time
+has passed since the last one: a visitor may be logged out up to a tenth earlier than the full time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol
+
+import msgspec
+
+from .errors import ConfigurationError, DecodeError
+
+_TOUCHES_PER_IDLE_TIME = 10
+
+
+class Expiry(Protocol):
+    """The rule by which a session's deadline is computed."""
+
+    @property
+    def outlives_browser(self) -> bool:
+        """Whether the cookie says how long it lasts (Max-Age), or ends with the browser."""
+
+    def deadline(self, created_at: datetime, now: datetime) -> datetime:
+        """Return when a session that is used now will end."""
+
+    def is_touch_due(self, touched_at: datetime, now: datetime) -> bool:
+        """Tell whether enough idle time has passed to set the deadline anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    idle: timedelta
+    absolute: timedelta | None = None
+
+    @property
+    def outlives_browser(self) -> bool:
+        """Whether the cookie carries Max-Age."""
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        _require_positive(f"{name}(idle)", self.idle)
+        if self.absolute is not None:
+            _require_positive(f"{name}(absolute)", self.absolute)
+
+    def deadline(self, created_at: datetime, now: datetime) -> datetime:
+        """Return now plus the idle time, but not past the absolute limit."""
+        idle_end = now + self.idle
+        if self.absolute is None:
+            return idle_end
+        return min(idle_end, created_at + self.absolute)
+
+    def is_touch_due(self, touched_at: datetime, now: datetime) -> bool:
+        """Tell whether a tenth of the idle time has passed since the last touch."""
+        return now - touched_at >= self.idle / _TOUCHES_PER_IDLE_TIME
+
+
+@dataclass(frozen=True, slots=True)
+class OnInactivity(_Idle):
+    """End after `idle` without a request, and at `absolute` after the start at the latest.
+
+    The cookie carries Max-Age, so the session outlives the browser.
+    """
+
+    @property
+    def outlives_browser(self) -> bool:
+        """True: the cookie carries Max-Age."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class OnSessionEnd(_Idle):
+    """End when the browser is closed; on the server after `idle` or `absolute`, whichever is first.
+
+    The cookie carries no Max-Age. `idle` is two weeks unless given.
+    """
+
+    idle: timedelta = timedelta(weeks=2)
+
+    @property
+    def outlives_browser(self) -> bool:
+        """False: the cookie ends with the browser."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class AtDateTime:
+    """End at one instant (an aware datetime), however active the session is."""
+
+    at: datetime
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.at, datetime) or self.at.utcoffset() is None:
+            raise ConfigurationError(
+                "AtDateTime needs an aware datetime, such as datetime(2030, 1, 1, tzinfo=timezone.utc);"
+                f" got {self.at!r}"
+            )
+
+    @property
+    def outlives_browser(self) -> bool:
+        """True: the cookie carries Max-Age."""
+        return True
+
+    def deadline(self, created_at: datetime, now: datetime) -> datetime:
+        """Return the instant."""
+        return self.at.astimezone(timezone.utc)
+
+    def is_touch_due(self, touched_at: datetime, now: datetime) -> bool:
+        """Return False: use does not move the instant."""
+        return False
+
+
+def _require_positive(name: str, value: Any) -> None:
+    if not isinstance(value, timedelta):
+        raise ConfigurationError(f"{name} needs a timedelta, such as timedelta(minutes=30); got {value!r}")
+    if value <= timedelta(0):
+        raise ConfigurationError(f"{name} must be longer than zero; got {value!r}")
+
+
+_KINDS: dict[str, type[_Idle]] = {
+    "inactivity": OnInactivity,
+    "session_end": OnSessionEnd,
+}
+
+
+def dump_expiry(expiry: Expiry) -> str:
+    """Return the text under which one session's own expiry is stored."""
+    if isinstance(expiry, AtDateTime):
+        return msgspec.json.encode(["at", expiry.at]).decode()
+    for kind, cls in _KINDS.items():
+        if isinstance(expiry, cls):
+            return msgspec.json.encode([kind, expiry.idle, expiry.absolute]).decode()
+    raise ConfigurationError(
+        f"session.expiry takes OnSessionEnd, OnInactivity or AtDateTime; got {type(expiry).__name__}"
+    )
+
+
+def load_expiry(text: str) -> Expiry:
+    """Return the expiry that `dump_expiry` wrote.
+
+    :raises DecodeError: the text is not one of those.
+    """
+    try:
+        kind, *rest = msgspec.json.decode(text, type=list[Any])
+        if kind == "at":
+            return AtDateTime(*msgspec.convert(rest, tuple[datetime]))
+        return _KINDS[kind](*msgspec.convert(rest, tuple[timedelta, timedelta | None]))
+    except (msgspec.MsgspecError, ValueError, LookupError, TypeError) as error:
+        raise DecodeError("a session's stored expiry cannot be read") from error

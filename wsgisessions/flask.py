@@ -1,0 +1,219 @@
+"""Flask: `flask.session` is a `wsgisessions.Session`, committed when the response's headers are due.
+
+    from flask import Flask, session
+    from wsgisessions import SQLiteStore
+    from wsgisessions.flask import Sessions
+
+    app = Flask(__name__)
+    Sessions(app, SQLiteStore("sessions.db"))
+
+Flask's own configuration is honoured: `SESSION_COOKIE_NAME`, `_PATH`, `_DOMAIN`, `_SECURE`,
+`_HTTPONLY`, `_SAMESITE` and `_PARTITIONED`, `PERMANENT_SESSION_LIFETIME` (the idle time of a session
+with `session.permanent = True`) and `SESSION_REFRESH_EACH_REQUEST` (off: reading does not put the end
+of a permanent session off). A `transport` given to `Sessions` goes before the cookie's configuration.
+No `SECRET_KEY` is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request, Response
+from flask.sessions import SessionInterface, SessionMixin
+
+from .errors import ConfigurationError, SessionError
+from .expiry import OnInactivity
+from .manager import SessionManager
+from .middleware import ERROR_STATUSES, SessionMiddleware
+from .session import Session
+from .stores.base import Store
+from .transports import Cookie, Header, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+EXTENSION = "wsgisessions"
+
+_logger = logging.getLogger("wsgisessions")
+
+
+class Sessions:
+    """Make `flask.session` a session of this package.
+
+    Give it the app at once, or later by `init_app`, as app factories do; one object can serve several
+    apps. It registers error handlers for the errors with a status of their own (503, 409, 400), which
+    the app may replace.
+
+    :param app: the app.
+    :param store: where the sessions are kept.
+    :param options: those of `SessionMiddleware`.
+    :raises ConfigurationError: an option, or the app's configuration of the cookie, makes no sense.
+    """
+
+    def __init__(self, app: Flask | None = None, store: Store | None = None, **options: Any) -> None:
+        self._store = store
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, store: Store | None = None) -> None:
+        """Serve an app, on this store or the one given before."""
+        store = self._store if store is None else store
+        if store is None:
+            raise ConfigurationError("Sessions needs a store, such as Sessions(app, SQLiteStore('sessions.db'))")
+        if EXTENSION in app.extensions:
+            raise ConfigurationError("this app has its Sessions already; call init_app() once for each app")
+        options = {"transport": ConfiguredCookie(app), **self._options}
+        middleware = FlaskMiddleware(app.wsgi_app, store, **options)
+        wrapped: Any = app
+        wrapped.wsgi_app = middleware
+        app.session_interface = Interface(middleware)
+        app.extensions[EXTENSION] = middleware
+        for error in ERROR_STATUSES:
+            app.register_error_handler(error, _show_error)
+
+    @staticmethod
+    def manager(app: Flask) -> SessionManager:
+        """Return the app's manager, to end sessions of other devices and the like."""
+        middleware: SessionMiddleware = app.extensions[EXTENSION]
+        return middleware.manager
+
+
+class FlaskSession(Session, SessionMixin):
+    """A session with the attributes that Flask's have."""
+
+    app: Flask
+    is_detached = False
+    """Whether it was opened without the middleware, as `client.session_transaction()` does."""
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the session outlives the browser, for `PERMANENT_SESSION_LIFETIME` of idle time."""
+        return bool(self.get("_permanent", False))
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        self["_permanent"] = bool(value)
+        expiry = OnInactivity(self.app.permanent_session_lifetime) if value else self._backend.expiry
+        if self.expiry != expiry:
+            self.expiry = expiry
+
+    @property
+    def renews_on_read(self) -> bool:
+        """False for a permanent session without `SESSION_REFRESH_EACH_REQUEST`."""
+        return bool(self.app.config["SESSION_REFRESH_EACH_REQUEST"]) or not self.permanent
+
+    @property
+    def new(self) -> bool:
+        """Whether the store does not have this session (yet). Setting it does nothing."""
+        return self.is_new
+
+    @new.setter
+    def new(self, value: bool) -> None:
+        pass
+
+    @property
+    def modified(self) -> bool:
+        """Whether a commit would write something. Setting it does nothing: changes are found."""
+        return self.is_modified
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        pass
+
+
+class FlaskMiddleware(SessionMiddleware):
+    """The middleware, with Flask's kind of session."""
+
+    session_class = FlaskSession
+
+
+class Interface(SessionInterface):
+    """Hands Flask the middleware's session; the middleware commits it, streamed responses included."""
+
+    def __init__(self, middleware: FlaskMiddleware) -> None:
+        self._middleware = middleware
+
+    def open_session(self, app: Flask, request: Request) -> FlaskSession:
+        """Return the request's session; without the middleware around, open one that Flask saves."""
+        session = request.environ.get(self._middleware.environ_key)
+        if not isinstance(session, FlaskSession):
+            session = FlaskSession(self._middleware.manager, _Presented(self._middleware.transport, request.environ))
+            session.is_detached = True
+        session.app = app
+        return session
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Commit a session that no middleware will commit, such as a test's."""
+        if not isinstance(session, FlaskSession) or not session.is_detached:
+            return
+        self._middleware.manager.commit(session)
+        if session._state is not None:
+            response.headers.extend(self._middleware.session_headers(session._state, {}))
+
+
+class ConfiguredCookie:
+    """The cookie that the app's configuration describes at the time."""
+
+    vary = Cookie.vary
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._interface = SessionInterface()
+        self._settings: tuple[Any, ...] = ()
+        self._cookie = self._configured()
+
+    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
+        """Return the values of the session cookie."""
+        return self._configured().read(environ)
+
+    def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
+        """Return the header that sets the cookie."""
+        return self._configured().issue(session_id, max_age)
+
+    def withdraw(self) -> Iterable[Header]:
+        """Return the header that removes the cookie."""
+        return self._configured().withdraw()
+
+    def warning(self, environ: WSGIEnvironment) -> str | None:
+        """Tell that the cookie would not come back."""
+        return self._configured().warning(environ)
+
+    def _configured(self) -> Cookie:
+        app, interface = self._app, self._interface
+        settings = (
+            interface.get_cookie_name(app),
+            interface.get_cookie_path(app),
+            interface.get_cookie_domain(app) or None,
+            interface.get_cookie_secure(app),
+            interface.get_cookie_httponly(app),
+            interface.get_cookie_samesite(app),
+            interface.get_cookie_partitioned(app),
+        )
+        if settings != self._settings:
+            self._cookie = Cookie(*settings)
+            self._settings = settings
+        return self._cookie
+
+
+class _Presented:
+    """The session ID of a request that did not come through the middleware."""
+
+    can_deliver = True
+
+    def __init__(self, transport: Transport, environ: WSGIEnvironment) -> None:
+        self._transport = transport
+        self._environ = environ
+
+    def session_ids(self) -> Sequence[str]:
+        return self._transport.read(self._environ)
+
+
+def _show_error(error: SessionError) -> Response:
+    status, text = next(answer for kind, answer in ERROR_STATUSES.items() if isinstance(error, kind))
+    _logger.error("a request failed because of its session: %s", error, exc_info=error)
+    return Response(text + "\n", status, {"Cache-Control": "no-store"}, mimetype="text/plain")

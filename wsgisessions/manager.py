@@ -1,0 +1,325 @@
+"""Opening, committing and revoking sessions. Knows no WSGI; nothing else talks to a store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from math import ceil
+from typing import Literal, get_args
+
+from .codec import Codec, JSONCodec
+from .contents import RESERVED_KEY, Changes, check_key
+from .errors import ConfigurationError, SessionInterrupted, SessionTooLarge
+from .expiry import Expiry, OnSessionEnd, dump_expiry
+from .identifiers import hash_session_id, new_session_id
+from .locking import ThreadLocks, check_times, leased
+from .merge import Rule
+from .patching import Applied, Patching
+from .record import Clock, Outcome, Patch, Record, utc_now
+from .session import Session
+from .state import Notice, State, Stored
+from .stores.base import Store
+
+OnConflict = Literal["last-wins", "refuse"]
+
+
+class SessionManager:
+    """Sessions on one store, for whoever has a session ID: a middleware, a job, a test.
+
+    :param store: where the sessions are kept.
+    :param expiry: when they end.
+    :param codec: how their values become text.
+    :param max_bytes: the most that one session's keys and texts may take, in bytes of UTF-8.
+    :param on_conflict: when two requests change one key that both had read: "last-wins", or
+        "refuse" the later one with `SessionConflict`.
+    :param merges: rules that merge two such changes, by session key (see `wsgisessions.merge`).
+    :param clock: the present as an aware UTC datetime.
+    :raises ConfigurationError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        expiry: Expiry = OnSessionEnd(),  # noqa: B008 -- frozen
+        codec: Codec | None = None,
+        max_bytes: int | None = None,
+        on_conflict: OnConflict = "last-wins",
+        merges: Mapping[str, Rule] | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self.store = store
+        self.expiry = expiry
+        self.codec: Codec = JSONCodec() if codec is None else codec
+        self.clock = clock
+        self._max_bytes = max_bytes
+        self._thread_locks = ThreadLocks()
+        self._check(on_conflict, merges or {})
+        self._patching = Patching(store, self.codec, refuses=on_conflict == "refuse", merges=merges or {})
+
+    def open(self, session_id: str | None = None) -> Session:
+        """Return the session of an ID, or a new one; the store is asked at the first look inside."""
+        return Session(self, _Given(() if session_id is None else (session_id,)))
+
+    def commit(self, session: Session) -> None:
+        """Write what changed in a session, as the table in docs/commit.md says.
+
+        :raises SessionConflict: another request changed a guarded key meanwhile.
+        :raises SessionInterrupted: the session that was read is gone.
+        :raises SessionTooLarge: it would exceed `max_bytes`.
+        :raises EncodeError: a nested value can no longer be encoded.
+        :raises LockLost: the lease of `session.lock()` ran out.
+        :raises StoreError: the store failed.
+        """
+        state = session._state
+        if state is None:
+            return
+        with state.lock:
+            self._delete_flushed(state)
+            if not state.is_loaded:
+                if not state.is_modified():
+                    return
+                self.load(state)
+            changes = state.contents.changes()
+            if state.stored is None:
+                self._create(state)
+            elif changes or state.has_intentions():
+                self._write(state, state.stored, changes)
+            elif session.renews_on_read:
+                self._touch_if_due(state, state.stored)
+
+    def abandon(self, session: Session, *, can_deliver: bool) -> None:
+        """Save no data of a failed request, but do what protects the visitor.
+
+        A flush happens whatever the outcome. A new ID needs its cookie: without one the old ID stays.
+        """
+        state = session._state
+        if state is None:
+            return
+        with state.lock:
+            self._delete_flushed(state)
+            cycles_id = state.cycles_id and can_deliver
+            state.undo()
+            if not cycles_id:
+                return
+            if not state.is_loaded:
+                self.load(state)
+            if state.stored is not None:
+                state.cycles_id = True
+                self._apply(state, state.stored, Patch())
+
+    def load(self, state: State) -> None:
+        """Find the session that the client presents, one round trip for each candidate."""
+        for session_id in state.candidates:
+            key = hash_session_id(session_id)
+            record = self.store.load(key)
+            if record is not None:
+                state.attach(session_id, key, record)
+                return
+        state.attach_nothing()
+
+    def max_age(self, state: State) -> int | None:
+        """Return for how many seconds a cookie must last, or None if it ends with the browser."""
+        if state.stored is None or not self._expiry_of(state).outlives_browser:
+            return None
+        return max(0, ceil((state.stored.record.expires_at - self.clock()).total_seconds()))
+
+    def revoke_all(self, owner: str) -> int:
+        """End every session of an owner, and return how many there were."""
+        return self.store.delete_owner(owner)
+
+    def purge(self) -> int:
+        """Delete expired sessions, batch by batch, and return how many; for cron and the like."""
+        deleted = 0
+        while batch := self.store.delete_expired():
+            deleted += batch
+        return deleted
+
+    @contextmanager
+    def lock(self, session: Session, timeout: float, lease: float) -> Iterator[None]:
+        """Take turns with other requests of a session; see `Session.lock`."""
+        check_times(timeout, lease)
+        state = session._look()
+        if state.lock_holder == threading.get_ident():
+            yield
+            return
+        self.commit(session)
+        if state.stored is None:
+            # Nobody else can know a session that the store has not got.
+            with state.lock:
+                yield
+                self.commit(session)
+            return
+        key = state.stored.key
+
+        def current_key() -> str:
+            return key if state.stored is None else state.stored.key
+
+        with (
+            self._thread_locks.hold(key, timeout),
+            leased(self.store, current_key, timeout, lease) as token,
+        ):
+            session.reload()
+            if state.stored is None:
+                raise SessionInterrupted("the session was deleted or ran out before its lock could be had")
+            state.token, state.lock_holder = token, threading.get_ident()
+            try:
+                yield
+                self.commit(session)
+            except BaseException:
+                state.undo()
+                raise
+            finally:
+                state.token = state.lock_holder = None
+
+    # --- the ways of a commit
+
+    def _delete_flushed(self, state: State) -> None:
+        while state.flushed:
+            self.store.delete(state.flushed[-1])
+            state.flushed.pop()
+            state.notice = Notice.WITHDRAW
+
+    def _create(self, state: State) -> None:
+        texts = state.contents.texts()
+        if not texts and state.new_owner is None:
+            return
+        state.require_delivery("starting a new session")
+        values = texts | self._own_expiry(state)
+        self._check_size(texts)
+        now = self.clock()
+        record = Record(values, now, now, self._expiry_of(state).deadline(now, now), state.new_owner)
+        session_id = new_session_id()
+        while not self.store.create(hash_session_id(session_id), record):
+            session_id = new_session_id()
+        state.settle(Stored(session_id, hash_session_id(session_id), record), texts)
+        state.notice = Notice.ISSUE
+
+    def _write(self, state: State, stored: Stored, changes: Changes) -> None:
+        if changes:
+            self._check_size(state.contents.texts())
+        own_expiry = self._own_expiry(state) if state.expiry_changed or changes.clear else {}
+        patch = Patch(
+            set=changes.set | own_expiry,
+            remove=changes.remove,
+            clear=changes.clear,
+            expect=state.contents.expectations(changes, self._patching.is_guarded),
+            expires_at=self._new_deadline(state, stored.record),
+            owner=state.new_owner,
+            token=state.token,
+        )
+        if self._apply(state, stored, patch) is Outcome.GONE:
+            self._start_anew(state)
+        else:
+            self._delete_if_empty(state)
+
+    def _start_anew(self, state: State) -> None:
+        if state.was_read:
+            raise SessionInterrupted(
+                "the session was deleted or ran out while this request was changing it; nothing was saved"
+            )
+        state.detach()
+        self._create(state)
+
+    def _delete_if_empty(self, state: State) -> None:
+        stored = state.stored
+        if stored is None or stored.record.owner is not None or state.contents.texts():
+            return
+        # Another request may be filling it: the store looks once more, in the statement that deletes.
+        if self.store.delete(stored.key, if_empty=True):
+            state.become_new(self.codec)
+            state.notice = Notice.WITHDRAW
+
+    def _touch_if_due(self, state: State, stored: Stored) -> None:
+        expires_at = self._new_deadline(state, stored.record)
+        if expires_at is not None:
+            self._apply(state, stored, Patch(expires_at=expires_at))
+
+    def _apply(self, state: State, stored: Stored, patch: Patch) -> Outcome:
+        new_id = new_session_id() if state.cycles_id else None
+        applied = self._patching.apply(stored.key, patch, new_id and hash_session_id(new_id))
+        if applied.outcome is Outcome.DONE:
+            self._note_applied(state, stored, applied, new_id)
+        return applied.outcome
+
+    def _note_applied(self, state: State, stored: Stored, applied: Applied, new_id: str | None) -> None:
+        patch, record = applied.patch, stored.record
+        tells_client = new_id is not None or state.expiry_changed
+        if patch.expires_at is not None:
+            record = replace(record, expires_at=patch.expires_at, touched_at=self.clock())
+            tells_client = tells_client or self._expiry_of(state).outlives_browser
+        if patch.owner is not None:
+            record = replace(record, owner=patch.owner)
+        texts = {} if patch.clear else {k: text for k, text in state.contents.base.items() if k not in patch.remove}
+        texts |= {key: text for key, text in patch.set.items() if key != RESERVED_KEY}
+        session_id = new_id or stored.session_id
+        state.settle(
+            Stored(session_id, hash_session_id(session_id), record),
+            texts,
+            applied.merged,
+        )
+        if tells_client:
+            state.notice = Notice.ISSUE
+
+    # --- deadlines
+
+    def _expiry_of(self, state: State) -> Expiry:
+        return state.expiry or self.expiry
+
+    def _own_expiry(self, state: State) -> dict[str, str]:
+        return {} if state.expiry is None else {RESERVED_KEY: dump_expiry(state.expiry)}
+
+    def _new_deadline(self, state: State, record: Record) -> datetime | None:
+        """Return the deadline to set, or None while the record's is good enough."""
+        expiry, now = self._expiry_of(state), self.clock()
+        if state.expiry_changed:
+            return expiry.deadline(record.created_at, now)
+        if not expiry.is_touch_due(record.touched_at, now):
+            return None
+        deadline = expiry.deadline(record.created_at, now)
+        return None if deadline == record.expires_at else deadline
+
+    # --- checks
+
+    def _check_size(self, texts: Mapping[str, str]) -> None:
+        if self._max_bytes is None:
+            return
+        size = sum(len(key.encode()) + len(text.encode()) for key, text in texts.items())
+        if size > self._max_bytes:
+            raise SessionTooLarge(
+                f"the session would take {size} bytes, and max_bytes is {self._max_bytes}; nothing was saved."
+                " Keep large data elsewhere and its ID in the session"
+            )
+
+    def _check(self, on_conflict: str, merges: Mapping[str, Rule]) -> None:
+        if not isinstance(self.store, Store):
+            raise ConfigurationError(
+                f"the store must be a wsgisessions Store, such as MemoryStore() or open_store(url);"
+                f" got {type(self.store).__name__}"
+            )
+        if on_conflict not in get_args(OnConflict):
+            raise ConfigurationError(f'on_conflict is "last-wins" or "refuse"; got {on_conflict!r}')
+        if self._max_bytes is not None and (not isinstance(self._max_bytes, int) or self._max_bytes <= 0):
+            raise ConfigurationError(f"max_bytes is a number of bytes above 0, or None; got {self._max_bytes!r}")
+        dump_expiry(self.expiry)
+        for key, rule in merges.items():
+            check_key(key)
+            if not callable(rule):
+                raise ConfigurationError(
+                    f"merges[{key!r}] is a function of (base, mine, theirs), such as merge.add; got {rule!r}"
+                )
+
+
+class _Given:
+    """An ID that came by other ways than a request."""
+
+    can_deliver = True
+
+    def __init__(self, session_ids: Sequence[str]) -> None:
+        self._session_ids = session_ids
+
+    def session_ids(self) -> Sequence[str]:
+        return self._session_ids

@@ -1,0 +1,373 @@
+"""The WSGI middleware: a session for each request, committed before the headers leave.
+
+    from wsgisessions import MemoryStore, SessionMiddleware, get_session
+
+    def app(environ, start_response):
+        session = get_session(environ)
+        session["visits"] = session.get("visits", 0) + 1
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"Visit {session['visits']}".encode()]
+
+    app = SessionMiddleware(app, MemoryStore())
+
+The app's `start_response` is kept back and the session is committed as late as PEP 3333 allows: when
+the app has returned a list, a tuple or a `wsgi.file_wrapper`, which is handed on as it is; else just
+before the first chunk of the body, at the first `write()`, or at the end of an empty body.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .codec import Codec
+from .errors import (
+    ConfigurationError,
+    LockLost,
+    LockTimeout,
+    SessionConflict,
+    SessionError,
+    SessionInterrupted,
+    StoreUnavailable,
+)
+from .expiry import Expiry, OnSessionEnd
+from .manager import OnConflict, SessionManager
+from .merge import Rule
+from .session import Session
+from .state import Notice, State
+from .stores.base import Store
+from .transports import Cookie, Transport
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Headers = list[tuple[str, str]]
+
+ENVIRON_KEY = "wsgisessions.session"
+
+# What a visitor is told when a request failed because of its session, where it is not simply a 500.
+ERROR_STATUSES: Mapping[type[SessionError], tuple[str, str]] = {
+    StoreUnavailable: (
+        "503 Service Unavailable",
+        "Your session cannot be reached at the moment. Please try again.",
+    ),
+    LockTimeout: ("503 Service Unavailable", "Your session is busy. Please try again."),
+    SessionConflict: (
+        "409 Conflict",
+        "Another request changed the same data. Please try again.",
+    ),
+    LockLost: (
+        "409 Conflict",
+        "Another request changed the same data. Please try again.",
+    ),
+    SessionInterrupted: (
+        "400 Bad Request",
+        "Your session has ended. Please reload the page.",
+    ),
+}
+_OTHER_ERRORS = ("500 Internal Server Error", "Your session could not be saved.")
+_RETRY_AFTER_SECONDS = "5"
+
+_logger = logging.getLogger("wsgisessions")
+
+
+def get_session(environ: WSGIEnvironment, environ_key: str = ENVIRON_KEY) -> Session:
+    """Return the request's session.
+
+    :raises ConfigurationError: the app is not wrapped in a `SessionMiddleware` of this key.
+    """
+    session = environ.get(environ_key)
+    if not isinstance(session, Session):
+        raise ConfigurationError(
+            f"there is no session at environ[{environ_key!r}]; wrap the app: SessionMiddleware(app, store)"
+        )
+    return session
+
+
+class SessionMiddleware:
+    """Wrap a WSGI app, and give each of its requests a session at `environ["wsgisessions.session"]`.
+
+    :param app: the app.
+    :param store: where the sessions are kept: a store, such as `open_store(url)` makes.
+    :param expiry: when sessions end: `OnSessionEnd()`, `OnInactivity(...)` or `AtDateTime(...)`.
+    :param transport: how the session ID travels; `Cookie()` unless given.
+    :param codec: how values become text; `JSONCodec()` unless given.
+    :param environ_key: the session's place in the environ; two middlewares with two keys and two
+        cookie names give a request two sessions.
+    :param max_bytes: the most that one session may take.
+    :param on_conflict: "last-wins", or "refuse" (409) when two requests change one key.
+    :param merges: rules that merge two changes of one key, such as `{"cart": merge.extend}`.
+    :raises ConfigurationError: an option makes no sense.
+    """
+
+    session_class: type[Session] = Session
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        store: Store,
+        *,
+        expiry: Expiry = OnSessionEnd(),  # noqa: B008 -- frozen
+        transport: Transport | None = None,
+        codec: Codec | None = None,
+        environ_key: str = ENVIRON_KEY,
+        max_bytes: int | None = None,
+        on_conflict: OnConflict = "last-wins",
+        merges: Mapping[str, Rule] | None = None,
+    ) -> None:
+        self.app = app
+        self.manager = SessionManager(
+            store,
+            expiry=expiry,
+            codec=codec,
+            max_bytes=max_bytes,
+            on_conflict=on_conflict,
+            merges=merges,
+        )
+        self.transport: Transport = Cookie() if transport is None else transport
+        self.environ_key = environ_key
+        self._has_warned: set[str] = set()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request (PEP 3333)."""
+        exchange = Exchange(self, environ, start_response)
+        environ[self.environ_key] = exchange.session
+        try:
+            body = self.app(environ, exchange.start_response)
+        except BaseException as error:
+            replacement = exchange.fail(error)
+            if replacement is None:
+                raise
+            return replacement
+        if isinstance(body, (list, tuple)) or _is_file_wrapper(body, environ):
+            return exchange.answer(body)
+        return _Body(body, exchange)
+
+    def session_headers(self, state: State, environ: WSGIEnvironment) -> Headers:
+        """Return the headers that a committed session adds to its response."""
+        if state.notice is Notice.WITHDRAW:
+            return list(self.transport.withdraw())
+        if state.notice is Notice.NOTHING or state.stored is None:
+            return []
+        self._warn(environ)
+        return list(self.transport.issue(state.stored.session_id, self.manager.max_age(state)))
+
+    def _warn(self, environ: WSGIEnvironment) -> None:
+        store = self.manager.store
+        warnings = {"transport": self.transport.warning(environ)}
+        if not store.is_shared and environ.get("wsgi.multiprocess"):
+            warnings["store"] = (
+                f"{type(store).__name__} is not shared between the processes of this server, so a visitor's"
+                " session is found by one of them only; use SQLiteStore or another shared store"
+            )
+        for about, warning in warnings.items():
+            if warning is not None and about not in self._has_warned:
+                self._has_warned.add(about)
+                _logger.warning("%s", warning)
+
+
+class Exchange:
+    """One request and its response: what the app told `start_response`, kept back until the commit.
+
+    Is the session's carrier: reads the ID that the client presents, and knows whether the headers
+    have left.
+    """
+
+    __slots__ = (
+        "_environ",
+        "_headers",
+        "_middleware",
+        "_server_start_response",
+        "_server_write",
+        "_status",
+        "can_deliver",
+        "is_over",
+        "session",
+    )
+
+    def __init__(
+        self,
+        middleware: SessionMiddleware,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> None:
+        self._middleware = middleware
+        self._environ = environ
+        self._server_start_response = start_response
+        self._status = ""
+        self.can_deliver = True
+        self.is_over = False
+        self.session = middleware.session_class(middleware.manager, self)
+
+    def session_ids(self) -> Sequence[str]:
+        """Return what the client presents as session IDs."""
+        return self._middleware.transport.read(self._environ)
+
+    def start_response(
+        self, status: str, headers: Headers, exc_info: OptExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        """Keep the status and headers back; what the app calls instead of the server's."""
+        if self._status and exc_info is None:
+            raise AssertionError("start_response() was called a second time without exc_info (PEP 3333)")
+        if not self.can_deliver:
+            # With exc_info after the headers have left, the server raises it (PEP 3333, "Error Handling").
+            return self._server_start_response(status, headers, exc_info)
+        self._status = status
+        self._headers = headers
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a chunk by the imperative way of PEP 3333, the headers before the first one."""
+        if self.can_deliver:
+            for chunk in self.send_headers() or ():
+                self._server_write(chunk)
+        if not self.is_over:
+            self._server_write(data)
+
+    def send_headers(self) -> list[bytes] | None:
+        """Commit, and give the server the headers. Return the body instead of the app's, if that failed."""
+        if not self._status:
+            raise AssertionError("the app returned a body before it called start_response() (PEP 3333)")
+        headers = self._headers
+        state = self.session._state
+        if state is not None:
+            try:
+                headers = [*headers, *self._commit(state)]
+            except Exception as error:
+                return self._replace(error)
+        self.can_deliver = False
+        self._server_write = self._server_start_response(self._status, headers)
+        return None
+
+    def answer(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the body of an app that has done its work, or what replaces it."""
+        replacement = None
+        if self.can_deliver:
+            replacement = self.send_headers()
+        else:
+            self.finish()
+        if not self.is_over:
+            return body
+        _close(body)
+        return replacement or []
+
+    def fail(self, error: BaseException) -> list[bytes] | None:
+        """Save nothing of an app that raised; return what the visitor is told, or None to raise on."""
+        self._abandon()
+        is_ours = isinstance(error, tuple(ERROR_STATUSES))
+        return self._replace(error) if is_ours and self.can_deliver else None
+
+    def finish(self) -> None:
+        """Commit what was changed after the headers had left; a body that never began saves nothing."""
+        if self.is_over or self.session._state is None:
+            return
+        if self.can_deliver or self._status.startswith("5"):
+            self._abandon()
+            return
+        try:
+            self._middleware.manager.commit(self.session)
+        except Exception:
+            _logger.exception("changes made while the response was being sent could not be saved")
+
+    def _commit(self, state: State) -> Headers:
+        middleware = self._middleware
+        if self._status.startswith("5"):
+            middleware.manager.abandon(self.session, can_deliver=True)
+        else:
+            middleware.manager.commit(self.session)
+        ours = middleware.session_headers(state, self._environ)
+        if ours and not _has(self._headers, "cache-control"):
+            ours.append(("Cache-Control", 'no-cache="Set-Cookie"'))
+        if not _varies_on(self._headers, middleware.transport.vary):
+            ours.append(("Vary", middleware.transport.vary))
+        return ours
+
+    def _abandon(self) -> None:
+        self.is_over = True
+        try:
+            self._middleware.manager.abandon(self.session, can_deliver=False)
+        except Exception:
+            _logger.exception("a session could not be deleted after its request had failed")
+
+    def _replace(self, error: BaseException) -> list[bytes]:
+        self.is_over = True
+        self.can_deliver = False
+        _logger.error(
+            "the response was replaced, because of its session: %s",
+            error,
+            exc_info=error,
+        )
+        status, text = next(
+            (answer for kind, answer in ERROR_STATUSES.items() if isinstance(error, kind)),
+            _OTHER_ERRORS,
+        )
+        body = f"{text}\n".encode()
+        headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        if status.startswith("503"):
+            headers.append(("Retry-After", _RETRY_AFTER_SECONDS))
+        self._server_write = self._server_start_response(status, headers)
+        return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+class _Body:
+    """A body whose chunks the app makes while they are sent: a generator, a stream, Flask's response."""
+
+    __slots__ = ("_body", "_exchange")
+
+    def __init__(self, body: Iterable[bytes], exchange: Exchange) -> None:
+        self._body = body
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        exchange = self._exchange
+        chunks: Iterator[bytes] | None = None
+        while not exchange.is_over:
+            try:
+                chunks = iter(self._body) if chunks is None else chunks
+                chunk = next(chunks, None)
+            except BaseException as error:
+                replacement = exchange.fail(error)
+                if replacement is None:
+                    raise
+                yield from replacement
+                return
+            # An empty chunk too must find the headers given to the server.
+            if exchange.can_deliver:
+                yield from exchange.send_headers() or ()
+            if chunk is None:
+                return
+            if not exchange.is_over:
+                yield chunk
+
+    def close(self) -> None:
+        """Close the app's body, then commit what it changed since the headers left (PEP 3333)."""
+        try:
+            _close(self._body)
+        finally:
+            self._exchange.finish()
+
+
+def _is_file_wrapper(body: object, environ: WSGIEnvironment) -> bool:
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def _close(body: Any) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
+def _has(headers: Headers, name: str) -> bool:
+    return any(key.lower() == name for key, _ in headers)
+
+
+def _varies_on(headers: Headers, name: str) -> bool:
+    fields = (field.strip().lower() for key, value in headers if key.lower() == "vary" for field in value.split(","))
+    return any(field in ("*", name.lower()) for field in fields)

@@ -1,0 +1,334 @@
+"""Sessions in a SQLite file: for one machine, any number of threads and processes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+
+from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..record import Clock, Outcome, Patch, Record, utc_now
+from .base import Store
+
+# Times are microseconds since 1970 in UTC: exact, and compared as integers. Values are one JSON object
+# of strings, so json_patch() merges it key by key and reformats nothing.
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS wsgisessions (
+    key TEXT PRIMARY KEY,
+    "values" TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    owner TEXT,
+    lease_token TEXT,
+    lease_until INTEGER NOT NULL DEFAULT 0
+)"""
+
+_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS wsgisessions_expires_at ON wsgisessions (expires_at)",
+    "CREATE INDEX IF NOT EXISTS wsgisessions_owner ON wsgisessions (owner) WHERE owner IS NOT NULL",
+)
+
+# An expired session does not take its key: it is overwritten as if it were absent.
+_CREATE = """
+INSERT INTO wsgisessions (key, "values", created_at, touched_at, expires_at, owner)
+VALUES (:key, :values, :created_at, :touched_at, :expires_at, :owner)
+ON CONFLICT (key) DO UPDATE SET
+    "values" = excluded."values", created_at = excluded.created_at, touched_at = excluded.touched_at,
+    expires_at = excluded.expires_at, owner = excluded.owner, lease_token = NULL, lease_until = 0
+WHERE expires_at <= :now"""
+
+_LOAD = """
+SELECT "values", created_at, touched_at, expires_at, owner
+FROM wsgisessions WHERE key = ? AND expires_at > ?"""
+
+_PATCH = """
+UPDATE wsgisessions SET
+    key = :new_key,
+    "values" = CASE
+        WHEN :patch IS NULL THEN "values"
+        ELSE json_patch(CASE WHEN :clear THEN '{}' ELSE "values" END, :patch) END,
+    touched_at = CASE WHEN :expires_at IS NULL THEN touched_at ELSE :now END,
+    expires_at = coalesce(:expires_at, expires_at),
+    owner = coalesce(:owner, owner)
+WHERE key = :key AND expires_at > :now"""
+
+_IF_EXPECTED = """
+AND NOT EXISTS (
+    SELECT 1 FROM json_each(:expect) AS expected
+    LEFT JOIN json_each(wsgisessions."values") AS stored ON stored.key = expected.key
+    WHERE stored.value IS NOT expected.value)"""
+
+_IF_LEASED = " AND lease_token = :token AND lease_until > :now"
+
+_DELETE = "DELETE FROM wsgisessions WHERE key = ? AND expires_at > ?"
+
+_IF_EMPTY = """ AND "values" = '{}' AND owner IS NULL"""
+
+_DELETE_EXPIRED = """
+DELETE FROM wsgisessions WHERE key IN (
+    SELECT key FROM wsgisessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"""
+
+_ACQUIRE = """
+UPDATE wsgisessions SET lease_token = :token, lease_until = :until
+WHERE key = :key AND expires_at > :now AND (lease_until <= :now OR lease_token = :token)"""
+
+_RELEASE = """
+UPDATE wsgisessions SET lease_token = NULL, lease_until = 0
+WHERE key = ? AND lease_token = ? AND lease_until > ?"""
+
+_FIND = """
+SELECT key, "values", created_at, touched_at, expires_at, owner
+FROM wsgisessions WHERE owner = ? AND expires_at > ?"""
+
+_DELETE_OWNER = "DELETE FROM wsgisessions WHERE owner = ? AND key IS NOT ? AND expires_at > ?"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+_TRANSIENT = ("locked", "busy", "full", "unable to open", "i/o error")
+
+_dump = msgspec.json.Encoder().encode
+_load_values = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class SQLiteStore(Store):
+    """Sessions in one file, in write-ahead mode, its table made at the first use.
+
+    A commit survives the death of the process; a power failure may cost the last moments
+    (`synchronous=NORMAL`). The file must be on a local disk, and is made readable by its owner only.
+
+    :param path: the file; its folder must exist.
+    :param timeout: how many seconds to wait for another process's write before `StoreUnavailable`.
+    :param clock: the present as an aware UTC datetime.
+    :raises ConfigurationError: the path is none that several connections could share.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        timeout: float = 5,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._path = os.fspath(path)
+        if not self._path or self._path == ":memory:":
+            raise ConfigurationError(
+                "SQLiteStore needs a file that its connections share; for memory use MemoryStore()"
+            )
+        if timeout < 0:
+            raise ConfigurationError(f"SQLiteStore(timeout=...) is in seconds, 0 or more; got {timeout!r}")
+        self._timeout = timeout
+        self._clock = clock
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._is_set_up = False
+        _stores.add(self)
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session."""
+        parameters = {
+            "key": key,
+            "values": _dump(record.values).decode(),
+            "created_at": _to_integer(record.created_at),
+            "touched_at": _to_integer(record.touched_at),
+            "expires_at": _to_integer(record.expires_at),
+            "owner": record.owner,
+            "now": self._now(),
+        }
+        return self._execute(_CREATE, parameters) == 1
+
+    def load(self, key: str) -> Record | None:
+        """Return a session, or None if it is absent or expired."""
+        with self._connection() as connection:
+            row = connection.execute(_LOAD, (key, self._now())).fetchone()
+        return None if row is None else _to_record(row)
+
+    def update(self, key: str, patch: Patch) -> Outcome:
+        """Apply a patch, whole or not at all; one statement, and another to explain a failure."""
+        return self._patch(key, key, patch)
+
+    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new key, in one statement."""
+        try:
+            return self._patch(key, new_key, patch)
+        except StoreError as error:
+            if isinstance(error.__cause__, sqlite3.IntegrityError):
+                return Outcome.CONFLICT
+            raise
+
+    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+        """Delete a session, and tell whether there was one."""
+        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, (key, self._now())) == 1
+
+    def delete_expired(self, limit: int = 1000) -> int:
+        """Delete expired sessions, the longest expired first, and return how many."""
+        return self._execute(_DELETE_EXPIRED, (self._now(), limit))
+
+    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+        """Take the lease on a session until `lease` from now."""
+        now = self._now()
+        parameters = {
+            "key": key,
+            "token": token,
+            "until": now + lease // _MICROSECOND,
+            "now": now,
+        }
+        return self._execute(_ACQUIRE, parameters) == 1
+
+    def release(self, key: str, token: str) -> bool:
+        """Let go of a lease."""
+        return self._execute(_RELEASE, (key, token, self._now())) == 1
+
+    def find(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """Yield an owner's live sessions with their keys."""
+        with self._connection() as connection:
+            rows = connection.execute(_FIND, (owner, self._now())).fetchall()
+        yield from ((key, _to_record(row)) for key, *row in rows)
+
+    def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
+        """Delete an owner's live sessions, all but one, and return how many."""
+        return self._execute(_DELETE_OWNER, (owner, keep, self._now()))
+
+    def setup(self) -> None:
+        """Create the table and its indexes; runs by itself at the first use."""
+        with self._connection():
+            pass
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            connections, self._idle = self._idle, []
+        for connection in connections:
+            connection.close()
+
+    def _patch(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        removed: dict[str, str | None] = dict.fromkeys(patch.remove)
+        changes = removed | dict(patch.set)
+        parameters = {
+            "key": key,
+            "new_key": new_key,
+            "clear": patch.clear,
+            "patch": _dump(changes).decode() if changes or patch.clear else None,
+            "expires_at": None if patch.expires_at is None else _to_integer(patch.expires_at),
+            "owner": patch.owner,
+            "now": self._now(),
+        }
+        statement = _PATCH
+        if patch.expect:
+            statement += _IF_EXPECTED
+            parameters["expect"] = _dump(patch.expect).decode()
+        if patch.token is not None:
+            statement += _IF_LEASED
+            parameters["token"] = patch.token
+        if self._execute(statement, parameters) == 1:
+            return Outcome.DONE
+        may_conflict = patch.expect or patch.token is not None
+        return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
+
+    def _now(self) -> int:
+        return _to_integer(self._clock())
+
+    # --- connections: a stack of idle ones; each call borrows one
+
+    def _execute(self, statement: str, parameters: Sequence[Any] | dict[str, Any]) -> int:
+        with self._connection() as connection:
+            return connection.execute(statement, parameters).rowcount
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connect()
+            try:
+                yield connection
+            except BaseException:
+                # It may be broken for good (its file was replaced, say); the next call opens another.
+                connection.close()
+                raise
+            self._idle.append(connection)
+        except sqlite3.Error as error:
+            raise _explain(error, self._path) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        with suppress(OSError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+        connection = sqlite3.connect(
+            self._path,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            with self._lock:
+                if not self._is_set_up:
+                    self._set_up(connection)
+                    self._is_set_up = True
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        give_up_at = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                # SQLite's own waiting does not cover two processes that switch a new file to WAL at once.
+                if "locked" not in str(error) or time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.01)
+        for statement in (_TABLE, *_INDEXES):
+            connection.execute(statement)
+
+    def _leave_to_parent(self) -> None:
+        # SQLite forbids using, and even closing, a connection on the other side of a fork.
+        _inherited.append(self._idle)
+        self._idle = []
+        self._lock = threading.Lock()
+
+
+_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
+_inherited: list[list[sqlite3.Connection]] = []
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _explain(error: sqlite3.Error, path: str) -> StoreError:
+    text = str(error)
+    if "no such table" in text:
+        return StoreError(f"the table of sessions is missing from {path}; call SQLiteStore.setup()")
+    if isinstance(error, sqlite3.OperationalError) and any(each in text.lower() for each in _TRANSIENT):
+        return StoreUnavailable(f"SQLite cannot serve {path} now: {text}")
+    return StoreError(f"SQLite failed on {path}: {text}")
+
+
+def _to_integer(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def _to_record(row: Sequence[Any]) -> Record:
+    values, *times, owner = row
+    created_at, touched_at, expires_at = (_EPOCH + timedelta(microseconds=each) for each in times)
+    return Record(_load_values(values), created_at, touched_at, expires_at, owner)

@@ -1,0 +1,169 @@
+"""How the session ID travels between client and server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from werkzeug.http import dump_cookie
+from werkzeug.sansio.http import parse_cookie
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Header = tuple[str, str]
+
+
+class Transport(Protocol):
+    """The way of a session ID; a middleware has one."""
+
+    @property
+    def vary(self) -> str:
+        """The request header on which a response that looked at the session depends."""
+
+    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
+        """Return what the client presents as session IDs, well-formed or not. Never raises."""
+
+    def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
+        """Return the response headers that hand the client an ID, for `max_age` seconds.
+
+        None: until the browser is closed.
+        """
+
+    def withdraw(self) -> Iterable[Header]:
+        """Return the response headers that make the client forget its ID."""
+
+    def warning(self, environ: WSGIEnvironment) -> str | None:
+        """Return why an ID issued in answer to this request would not come back, if so."""
+
+
+class Cookie:
+    """The ID in a cookie, with the attributes of RFC 6265bis and CHIPS.
+
+    :param name: the cookie's name; OWASP advises one that tells nothing. `__Host-` and `__Secure-`
+        names are checked against the attributes they demand.
+    :param path: the path below which the browser sends it.
+    :param domain: the domain with its subdomains; None is this host only.
+    :param secure: send over https only (and to localhost).
+    :param http_only: hide it from scripts.
+    :param same_site: "Strict", "Lax", "None", or None to leave the attribute out.
+    :param partitioned: keep one for each top-level site (CHIPS).
+    :raises ConfigurationError: the attributes contradict each other.
+    """
+
+    vary = "Cookie"
+
+    def __init__(
+        self,
+        name: str = "id",
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = True,
+        http_only: bool = True,
+        same_site: str | None = "Lax",
+        partitioned: bool = False,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.domain = domain
+        self.secure = secure
+        self.http_only = http_only
+        self.same_site = same_site.title() if isinstance(same_site, str) else same_site
+        self.partitioned = partitioned
+        self._check()
+
+    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
+        """Return the values of all cookies of this name, in the browser's order."""
+        header = environ.get("HTTP_COOKIE", "")
+        # Most requests of most sites carry other people's cookies only; parsing those is for nothing.
+        if self.name not in header:
+            return ()
+        return parse_cookie(header).getlist(self.name)
+
+    def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
+        """Return one Set-Cookie header, with Max-Age and Expires unless `max_age` is None."""
+        return (("Set-Cookie", self._dump(session_id, max_age)),)
+
+    def withdraw(self) -> Iterable[Header]:
+        """Return a Set-Cookie header that expires the cookie; its attributes are those of `issue`.
+
+        A browser ignores a removal whose Path, Domain, Secure or Partitioned differ.
+        """
+        return (("Set-Cookie", self._dump("", 0)),)
+
+    def warning(self, environ: WSGIEnvironment) -> str | None:
+        """Tell that a browser drops a Secure cookie which it is given over plain http."""
+        if not self.secure or environ.get("wsgi.url_scheme") != "http":
+            return None
+        host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        if _is_loopback(host):
+            return None
+        return (
+            f"the session cookie {self.name!r} is Secure but is being set over plain http, where browsers"
+            " drop it. Behind a TLS proxy, pass on its X-Forwarded-Proto (werkzeug's ProxyFix); with no"
+            " TLS at all, use transport=Cookie(secure=False)."
+        )
+
+    def _dump(self, value: str, max_age: int | None) -> str:
+        return dump_cookie(
+            self.name,
+            value,
+            max_age=max_age,
+            path=self.path,
+            domain=self.domain,
+            secure=self.secure,
+            httponly=self.http_only,
+            samesite=self.same_site,
+            partitioned=self.partitioned,
+        )
+
+    def _check(self) -> None:
+        if not isinstance(self.name, str) or not _is_token(self.name):
+            raise ConfigurationError(
+                f"a cookie's name is one or more of letters, digits and !#$%&'*+-.^_`|~; got {self.name!r}"
+            )
+        if not isinstance(self.path, str) or not self.path.startswith("/") or not _is_attribute(self.path):
+            raise ConfigurationError(f'a cookie\'s path starts with "/" and holds no ";"; got {self.path!r}')
+        if self.domain is not None and not _is_domain(self.domain):
+            raise ConfigurationError(
+                f'a cookie\'s domain is a bare host name, such as "example.org"; got {self.domain!r}'
+            )
+        if self.same_site not in ("Strict", "Lax", "None", None):
+            raise ConfigurationError(
+                f'same_site is "Strict", "Lax", "None" or None (no attribute); got {self.same_site!r}'
+            )
+        if self.same_site == "None" and not self.secure:
+            raise ConfigurationError('same_site="None" needs secure=True: browsers drop the cookie otherwise')
+        if self.partitioned and not self.secure:
+            raise ConfigurationError("partitioned=True needs secure=True: browsers drop the cookie otherwise")
+        if self._has_prefix("__Host-") and not (self.secure and self.path == "/" and self.domain is None):
+            raise ConfigurationError(
+                f'"__Host-" cookies need secure=True, path="/" and no domain; got secure={self.secure},'
+                f" path={self.path!r}, domain={self.domain!r}"
+            )
+        if self._has_prefix("__Secure-") and not self.secure:
+            raise ConfigurationError('"__Secure-" cookies need secure=True; got secure=False')
+
+    def _has_prefix(self, prefix: str) -> bool:
+        # Browsers compare the prefixes without regard to case (RFC 6265bis, section 5.4).
+        return self.name.lower().startswith(prefix.lower())
+
+
+def _is_token(text: str) -> bool:
+    return re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", text) is not None
+
+
+def _is_attribute(text: str) -> bool:
+    return re.search(r"[;\x00-\x1f\x7f]", text) is None
+
+
+def _is_domain(text: str) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"\.?[^\s;:/@\x00-\x1f\x7f]+", text) is not None
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    return name == "localhost" or name.endswith(".localhost") or name.startswith("127.") or name == "[::1]"
