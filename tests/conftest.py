@@ -1,0 +1,143 @@
+"""What many tests use: a store that remembers its commands, and a browser that speaks bare WSGI."""
+
+import os
+from http.cookies import SimpleCookie
+from wsgiref.validate import validator
+
+import pytest
+from hypothesis import settings
+from webtest import TestApp
+from webtest.app import CookiePolicy
+
+from wsgisessions import MemoryStore, SessionMiddleware, SQLiteStore, get_session
+from wsgisessions.testing import ManualClock
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+class RecordingStore(MemoryStore):
+    """A memory store that remembers which commands it was given, and the patches."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.commands = []
+        self.patches = []
+
+    def create(self, key, record):
+        self.commands.append("create")
+        return super().create(key, record)
+
+    def load(self, key):
+        self.commands.append("load")
+        return super().load(key)
+
+    def update(self, key, patch):
+        self.commands.append("update")
+        self.patches.append(patch)
+        return super().update(key, patch)
+
+    def rename(self, key, new_key, patch):
+        self.commands.append("rename")
+        self.patches.append(patch)
+        return super().rename(key, new_key, patch)
+
+    def delete(self, key, *, if_empty=False):
+        self.commands.append("delete if empty" if if_empty else "delete")
+        return super().delete(key, if_empty=if_empty)
+
+    def _live(self, key):
+        # The store's own looks are no commands.
+        return MemoryStore.load(self, key)
+
+    def taken(self):
+        """Return the commands since the last call."""
+        commands, self.commands = self.commands, []
+        return commands
+
+
+class Browser:
+    """Visits a WSGI app over https with a cookie jar; every exchange is checked by WebTest's lint."""
+
+    def __init__(self, store=None, view=None, **options):
+        self.store = RecordingStore() if store is None else store
+        self.view = view
+        self.middleware = SessionMiddleware(self._app, self.store, **options)
+        self.test_app = TestApp(
+            validator(self.middleware),
+            extra_environ={"wsgi.url_scheme": "https", "HTTP_HOST": "example.org"},
+            cookiejar=None,
+        )
+        self.test_app.cookiejar.set_policy(CookiePolicy())
+        self.cookie = ""
+
+    def _app(self, environ, start_response):
+        return self.view(environ, start_response)
+
+    def get(self, view=None, *, cookie=None, status="200 OK", headers=(), method="GET", expect=None):
+        """Visit with a function of the session as the view; keep the cookie that comes back."""
+        result = []
+
+        def app(environ, start_response):
+            result.append(view(get_session(environ)) if view else None)
+            start_response(status, [("Content-Type", "text/plain"), *headers])
+            return [] if method == "HEAD" else [b"body"]
+
+        self.view = app
+        return self._visit(cookie, method, expect, result)
+
+    def run(self, app, *, cookie=None, method="GET", expect=None):
+        """Visit a WSGI app."""
+        self.view = app
+        return self._visit(cookie, method, expect, [])
+
+    def _visit(self, cookie, method, expect, result):
+        sent = self.cookie if cookie is None else cookie
+        response = self.test_app.request(
+            "/", method=method, headers={"Cookie": sent} if sent else {}, status=expect or "*"
+        )
+        for header in response.headers.getall("Set-Cookie"):
+            for morsel in SimpleCookie(header).values():
+                self.cookie = "" if morsel["max-age"] == "0" else f"{morsel.key}={morsel.value}"
+        if hasattr(self.store, "taken"):
+            response.commands = self.store.taken()
+        response.result = result[0] if result else None
+        return response
+
+    @property
+    def session_id(self):
+        """Return the ID in the cookie."""
+        return self.cookie.partition("=")[2]
+
+
+@pytest.fixture
+def clock():
+    """Return a clock to set by hand."""
+    return ManualClock()
+
+
+@pytest.fixture
+def browser():
+    """Return a browser on an app with a recording memory store."""
+    return Browser()
+
+
+@pytest.fixture
+def make_browser():
+    """Return a maker of browsers."""
+    return Browser
+
+
+@pytest.fixture
+def make_recording_store():
+    """Return a maker of recording stores."""
+    return RecordingStore
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, tmp_path):
+    """Yield a store of each engine in turn."""
+    store = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
+    yield store
+    store.close()

@@ -1,0 +1,324 @@
+"""What a commit does: one test for each row of the table in docs/commit.md."""
+
+from datetime import timedelta
+
+import pytest
+
+from wsgisessions import OnInactivity, SessionManager
+
+
+def fill(session):
+    session["a"] = 1
+    session["b"] = [1]
+
+
+@pytest.fixture
+def visitor(browser):
+    browser.get(fill)
+    return browser
+
+
+def session_headers(response):
+    return {
+        name: response.headers.get(name)
+        for name in ("Set-Cookie", "Vary", "Cache-Control")
+        if name in response.headers
+    }
+
+
+def test_an_untouched_session_costs_nothing(visitor):
+    response = visitor.get()
+    assert response.commands == []
+    assert session_headers(response) == {}
+
+
+def test_a_read_without_a_cookie_asks_no_store(browser):
+    response = browser.get(lambda session: session.get("a"))
+    assert response.commands == []
+    assert session_headers(response) == {"Vary": "Cookie"}
+
+
+def test_a_read_of_a_live_session_is_one_load(visitor):
+    response = visitor.get(lambda session: (session["a"], session["b"], session.get("c")))
+    assert response.result == (1, [1], None)
+    assert response.commands == ["load"]
+    assert session_headers(response) == {"Vary": "Cookie"}
+
+
+def test_a_read_of_an_unknown_id_removes_the_cookie(browser):
+    response = browser.get(lambda session: session.get("a"), cookie="id=" + "x" * 32)
+    assert response.commands == ["load"]
+    assert response.headers["Vary"] == "Cookie"
+    assert response.headers["Set-Cookie"].startswith("id=; ")
+    assert "Max-Age=0" in response.headers["Set-Cookie"]
+
+
+def test_a_malformed_id_never_reaches_the_store(browser):
+    response = browser.get(lambda session: session.get("a"), cookie="id=short")
+    assert response.commands == []
+    assert "Max-Age=0" in response.headers["Set-Cookie"]
+
+
+def test_a_write_without_a_cookie_creates_a_session(browser):
+    response = browser.get(fill)
+    assert response.commands == ["create"]
+    assert response.headers["Vary"] == "Cookie"
+    assert response.headers["Cache-Control"] == 'no-cache="Set-Cookie"'
+    assert response.headers["Set-Cookie"] == (
+        f"id={browser.session_id}; Secure; HttpOnly; Path=/; SameSite=Lax"
+    )
+
+
+def test_the_apps_own_cache_control_stays(browser):
+    response = browser.get(fill, headers=[("Cache-Control", "private")])
+    assert response.headers.getall("Cache-Control") == ["private"]
+
+
+@pytest.mark.parametrize("vary", ["Cookie", "accept, cookie", "*"])
+def test_a_vary_that_covers_the_cookie_stays_alone(visitor, vary):
+    response = visitor.get(lambda session: session["a"], headers=[("Vary", vary)])
+    assert response.headers.getall("Vary") == [vary]
+
+
+def test_another_vary_is_kept_beside_ours(visitor):
+    response = visitor.get(lambda session: session["a"], headers=[("Vary", "Accept")])
+    assert response.headers.getall("Vary") == ["Accept", "Cookie"]
+
+
+LOOKS = {
+    "in": lambda session: "a" in session,
+    "len": len,
+    "bool": bool,
+    "iteration": list,
+    "items": lambda session: list(session.items()),
+    "is_new": lambda session: session.is_new,
+    "id": lambda session: session.id,
+    "owner": lambda session: session.owner,
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_any_look_inside_says_vary(visitor, look):
+    assert visitor.get(LOOKS[look]).headers["Vary"] == "Cookie"
+
+
+def test_a_write_to_a_live_session_is_one_load_and_one_update_of_its_key(visitor):
+    def view(session):
+        session["a"] = 2
+
+    response = visitor.get(view)
+    assert response.commands == ["load", "update"]
+    assert visitor.store.patches[-1].set == {"a": "2"}
+    assert session_headers(response) == {"Vary": "Cookie"}
+
+
+def test_one_changed_key_of_64_travels_alone(browser):
+    browser.get(lambda session: session.update({f"key{number}": "x" * 1024 for number in range(64)}))
+
+    def view(session):
+        session["key7"] += "y"
+        assert all(session.values())
+
+    browser.get(view)
+    (patch,) = browser.store.patches
+    assert list(patch.set) == ["key7"]
+    assert not patch.remove
+    assert not patch.clear
+
+
+def test_assigning_equal_values_is_no_change(visitor):
+    response = visitor.get(fill)
+    assert response.commands == ["load"]
+    assert session_headers(response) == {"Vary": "Cookie"}
+
+
+def test_popping_the_last_key_deletes_the_session_if_it_is_still_empty(visitor):
+    def view(session):
+        del session["a"]
+        session.pop("b")
+
+    response = visitor.get(view)
+    assert response.commands == ["load", "update", "delete if empty"]
+    assert "Max-Age=0" in response.headers["Set-Cookie"]
+    assert visitor.cookie == ""
+
+
+def test_popping_the_last_key_spares_what_another_request_adds(visitor):
+    cookie = visitor.cookie
+    manager = SessionManager(visitor.store)
+
+    def view(session):
+        session.pop("a")
+        session.pop("b")
+        other = manager.open(visitor.session_id)
+        other["c"] = 3
+        other.save()
+
+    response = visitor.get(view)
+    assert "Set-Cookie" not in response.headers
+    assert visitor.get(dict, cookie=cookie).result == {"c": 3}
+
+
+def test_clear_drops_what_another_request_adds_too(visitor):
+    def view(session):
+        session.clear()
+        session["z"] = 1
+        other = SessionManager(visitor.store).open(visitor.session_id)
+        other["c"] = 3
+        other.save()
+
+    visitor.get(view)
+    assert visitor.get(dict).result == {"z": 1}
+
+
+def test_cycle_id_is_one_rename(visitor):
+    old = visitor.cookie
+
+    def view(session):
+        assert session["a"] == 1
+        session.cycle_id()
+        session["a"] = 2
+
+    response = visitor.get(view)
+    assert response.commands == ["load", "rename"]
+    assert visitor.cookie not in ("", old)
+    assert visitor.get(dict).result == {"a": 2, "b": [1]}
+    assert visitor.get(dict, cookie=old).result == {}
+
+
+def test_cycle_id_of_a_new_session_is_nothing(browser):
+    response = browser.get(lambda session: session.cycle_id())
+    assert response.commands == []
+    assert "Set-Cookie" not in response.headers
+
+
+def test_flush_is_one_delete(visitor):
+    response = visitor.get(lambda session: session.flush())
+    assert response.commands == ["delete"]
+    assert response.headers["Set-Cookie"].startswith("id=; ")
+    for attribute in ("Max-Age=0", "Secure", "HttpOnly", "Path=/", "SameSite=Lax"):
+        assert attribute in response.headers["Set-Cookie"]
+
+
+def test_a_write_after_flush_starts_another_session(visitor):
+    old = visitor.cookie
+
+    def view(session):
+        session.flush()
+        assert session.id is None
+        assert session.is_empty
+        session["new"] = True
+
+    response = visitor.get(view)
+    assert response.commands == ["delete", "create"]
+    assert visitor.cookie != old
+    assert visitor.get(dict).result == {"new": True}
+
+
+def test_a_clients_id_is_never_adopted(browser):
+    planted = "p" * 32
+    browser.get(fill, cookie=f"id={planted}")
+    assert browser.session_id not in ("", planted)
+    assert browser.get(dict, cookie=f"id={planted}").result == {}
+
+
+def test_an_empty_session_is_not_stored(browser):
+    def view(session):
+        session["a"] = 1
+        del session["a"]
+        session.save()
+
+    response = browser.get(view)
+    assert response.commands == []
+    assert session_headers(response) == {"Vary": "Cookie"}
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_the_live_one_of_several_cookies_is_found(visitor, position):
+    cookies = ["id=" + "x" * 32, "id=" + "y" * 32]
+    cookies.insert(position, visitor.cookie)
+    response = visitor.get(lambda session: session["a"], cookie="; ".join(cookies))
+    assert response.result == 1
+    assert response.commands == ["load"] * (position + 1)
+    assert "Set-Cookie" not in response.headers
+
+
+def test_three_of_many_cookies_are_tried_at_most(visitor):
+    cookies = "; ".join(f"id={letter * 32}" for letter in "abcdefgh")
+    assert visitor.get(len, cookie=f"id=short; {cookies}; {visitor.cookie}").commands == ["load"] * 3
+
+
+def test_a_server_error_saves_no_data(visitor):
+    response = visitor.get(lambda session: session.update(a=2), status="500 Internal Server Error")
+    assert response.commands == []
+    assert visitor.get(dict).result["a"] == 1
+
+
+def test_a_client_error_saves_data(visitor):
+    visitor.get(lambda session: session.update(a=2), status="404 Not Found")
+    assert visitor.get(dict).result["a"] == 2
+
+
+def test_a_flush_happens_on_a_server_error(visitor):
+    old = visitor.cookie
+    response = visitor.get(lambda session: session.logout(), status="503 Service Unavailable")
+    assert response.commands == ["delete"]
+    assert "Max-Age=0" in response.headers["Set-Cookie"]
+    assert visitor.get(dict, cookie=old).result == {}
+
+
+def test_a_flush_happens_when_the_app_raises(visitor):
+    def view(session):
+        session.logout()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        visitor.get(view)
+    assert visitor.store.taken() == ["delete"]
+
+
+def test_a_cycle_goes_through_on_a_server_error_without_data(visitor):
+    old = visitor.cookie
+
+    def view(session):
+        session["a"] = 2
+        session.cycle_id()
+
+    visitor.get(view, status="500 Internal Server Error")
+    assert visitor.cookie not in ("", old)
+    assert visitor.get(dict).result["a"] == 1
+    assert visitor.get(dict, cookie=old).result == {}
+
+
+def test_a_cycle_is_dropped_when_the_app_raises(visitor):
+    def view(session):
+        session.cycle_id()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        visitor.get(view)
+    assert visitor.get(dict).result["a"] == 1
+
+
+def test_a_login_on_a_server_error_binds_nobody(visitor):
+    visitor.get(lambda session: session.login("ann"), status="500 Internal Server Error")
+    assert visitor.get(lambda session: session.owner).result is None
+
+
+def test_the_cookie_and_the_record_have_one_deadline(make_browser):
+    browser = make_browser(expiry=OnInactivity(timedelta(minutes=30)))
+    response = browser.get(lambda session: (session.update(a=1), session.save(), session.expires_in)[-1])
+    assert timedelta(minutes=29, seconds=59) < response.result <= timedelta(minutes=30)
+    assert "Max-Age=1800" in response.headers["Set-Cookie"]
+
+
+def test_save_creates_at_once_and_the_cookie_still_leaves(browser):
+    def view(session):
+        session["a"] = 1
+        assert session.id is None
+        session.save()
+        return session.id
+
+    response = browser.get(view)
+    assert response.result == browser.session_id
+    assert response.commands == ["create"]

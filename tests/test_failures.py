@@ -1,0 +1,235 @@
+"""A store that fails: what the app sees, what the visitor sees, and what the log says."""
+
+import logging
+
+import pytest
+
+from wsgisessions import (
+    EncodeError,
+    SessionConflict,
+    SessionInterrupted,
+    SessionManager,
+    StoreError,
+    StoreUnavailable,
+    get_session,
+)
+
+SECRET = "the-visitors-secret"
+
+
+@pytest.fixture
+def failing(make_browser, make_recording_store):
+    """Return a browser with a session on a store that fails at the commands in its `fails`."""
+
+    class Failing(make_recording_store):
+        def __init__(self):
+            super().__init__()
+            self.fails = {}
+
+        def _fail(self, command):
+            if command in self.fails:
+                raise self.fails[command] from OSError("connection refused")
+
+        def create(self, key, record):
+            self._fail("create")
+            return super().create(key, record)
+
+        def load(self, key):
+            self._fail("load")
+            return super().load(key)
+
+        def update(self, key, patch):
+            self._fail("update")
+            return super().update(key, patch)
+
+        def delete(self, key, *, if_empty=False):
+            self._fail("delete")
+            return super().delete(key, if_empty=if_empty)
+
+    browser = make_browser(Failing())
+    browser.get(lambda session: session.update(n=SECRET))
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry"),
+    [(StoreUnavailable("down"), "503 Service Unavailable", "5"), (StoreError("bad"), "500 Internal Server Error", None)],
+)
+def test_a_failed_commit_replaces_the_response(failing, caplog, error, status, retry):
+    failing.store.fails = {"update": error}
+    cookie = failing.cookie
+    response = failing.get(lambda session: session.update(n=SECRET + "2"), headers=[("Set-Cookie", "app=1")])
+    assert response.status == status
+    assert response.headers.get("Retry-After") == retry
+    assert "Set-Cookie" not in response.headers
+    assert response.headers["Cache-Control"] == "no-store"
+    assert b"body" not in response.body
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("wsgisessions", logging.ERROR)
+    assert "connection refused" in caplog.text
+    for secret in (SECRET, cookie.partition("=")[2]):
+        assert secret not in caplog.text
+        assert secret not in response.text
+    failing.store.fails = {}
+    assert failing.get(dict).result == {"n": SECRET}
+
+
+def test_a_failed_load_raises_in_the_line_that_looked(failing):
+    failing.store.fails = {"load": StoreUnavailable("down")}
+
+    def view(session):
+        with pytest.raises(StoreUnavailable):
+            session.get("n")
+        return "served without"
+
+    assert failing.get(view).result == "served without"
+
+
+def test_a_failed_load_that_the_app_lets_pass_is_a_503(failing, caplog):
+    failing.store.fails = {"load": StoreUnavailable("down")}
+    assert failing.get(dict).status == "503 Service Unavailable"
+
+
+def test_an_untouched_session_does_not_notice_that_the_store_is_down(failing):
+    failing.store.fails = {"load": StoreUnavailable("down"), "create": StoreUnavailable("down")}
+    assert failing.get().status == "200 OK"
+
+
+def test_a_failed_commit_of_a_stream_replaces_it(failing, caplog):
+    failing.store.fails = {"update": StoreUnavailable("down")}
+
+    def app(environ, start_response):
+        get_session(environ)["n"] = 2
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"one"
+        yield b"two"
+
+    response = failing.run(app)
+    assert response.status == "503 Service Unavailable"
+    assert b"one" not in response.body
+
+
+def test_a_failed_commit_at_write_replaces_it(failing, caplog):
+    failing.store.fails = {"update": StoreUnavailable("down")}
+
+    def app(environ, start_response):
+        get_session(environ)["n"] = 2
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        write(b"one")
+        write(b"two")
+        return [b"three"]
+
+    response = failing.run(app)
+    assert response.status == "503 Service Unavailable"
+    assert b"one" not in response.body
+    assert b"three" not in response.body
+
+
+def test_a_failed_commit_answers_head_without_a_body(failing, caplog):
+    failing.store.fails = {"update": StoreUnavailable("down")}
+    response = failing.get(lambda session: session.update(n=2), method="HEAD")
+    assert response.status == "503 Service Unavailable"
+    assert response.body == b""
+
+
+def test_a_failed_late_commit_is_logged(failing, caplog):
+    def app(environ, start_response):
+        session = get_session(environ)
+        session["n"] = 2
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"one"
+        session["n"] = 3
+        failing.store.fails = {"update": StoreUnavailable("down")}
+        yield b"two"
+
+    assert failing.run(app).body == b"onetwo"
+    assert "could not be saved" in caplog.text
+
+
+def test_a_failed_logout_is_no_200(failing, caplog):
+    failing.store.fails = {"delete": StoreUnavailable("down")}
+    response = failing.get(lambda session: session.logout())
+    assert response.status == "503 Service Unavailable"
+
+
+def test_a_failed_logout_of_a_request_that_raised_is_logged(failing, caplog):
+    failing.store.fails = {"delete": StoreUnavailable("down")}
+
+    def view(session):
+        session.logout()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing.get(view)
+    assert "could not be deleted" in caplog.text
+
+
+def test_a_write_after_a_read_whose_session_went_away_is_a_400(browser, caplog):
+    browser.get(lambda session: session.update(n=1))
+    cookie = browser.cookie
+
+    def view(session):
+        n = session["n"]
+        other = SessionManager(browser.store).open(session.id)
+        other.flush()
+        other.save()
+        session["n"] = n + 1
+
+    assert browser.get(view).status == "400 Bad Request"
+    assert browser.get(dict, cookie=cookie).result == {}
+
+
+def test_a_write_without_a_read_whose_session_went_away_starts_another(browser):
+    browser.get(lambda session: session.update(n=1, m=1))
+    old = browser.cookie
+    store = browser.store
+    update = store.update
+
+    def logged_out_meanwhile(key, patch):
+        store.delete(key)
+        return update(key, patch)
+
+    store.update = logged_out_meanwhile
+    browser.get(lambda session: session.update(n=2))
+    del store.update
+    assert browser.cookie not in ("", old)
+    assert browser.get(dict).result == {"n": 2}
+    assert browser.get(dict, cookie=old).result == {}
+
+
+def test_a_value_that_turned_bad_saves_nothing(browser, caplog):
+    browser.get(lambda session: session.update(items=[], n=1))
+
+    def view(session):
+        session["items"].append(object())
+        session["n"] = 2
+
+    response = browser.get(view)
+    assert response.status == "500 Internal Server Error"
+    assert "'items'" in caplog.text
+    assert browser.get(dict).result == {"items": [], "n": 1}
+
+
+def test_a_session_that_is_too_large_is_not_written(make_browser, caplog):
+    browser = make_browser(max_bytes=100)
+    browser.get(lambda session: session.update(n="small"))
+    response = browser.get(lambda session: session.update(n="x" * 100))
+    assert response.status == "500 Internal Server Error"
+    assert "max_bytes is 100" in caplog.text
+    assert browser.get(dict).result == {"n": "small"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(SessionConflict("x"), 409), (SessionInterrupted("x"), 400), (StoreUnavailable("x"), 503)],
+)
+def test_errors_that_the_app_lets_pass_have_their_status(browser, caplog, error, status):
+    def view(session):
+        raise error
+
+    assert browser.get(view).status_int == status
+
+
+def test_other_errors_pass_through_to_the_server(browser):
+    with pytest.raises(EncodeError):
+        browser.get(lambda session: session.update(n=object()))
