@@ -20,9 +20,7 @@ def visitor(browser):
 
 def session_headers(response):
     return {
-        name: response.headers.get(name)
-        for name in ("Set-Cookie", "Vary", "Cache-Control")
-        if name in response.headers
+        name: response.headers.get(name) for name in ("Set-Cookie", "Vary", "Cache-Control") if name in response.headers
     }
 
 
@@ -64,9 +62,7 @@ def test_a_write_without_a_cookie_creates_a_session(browser):
     assert response.commands == ["create"]
     assert response.headers["Vary"] == "Cookie"
     assert response.headers["Cache-Control"] == 'no-cache="Set-Cookie"'
-    assert response.headers["Set-Cookie"] == (
-        f"id={browser.session_id}; Secure; HttpOnly; Path=/; SameSite=Lax"
-    )
+    assert response.headers["Set-Cookie"] == (f"id={browser.session_id}; Secure; HttpOnly; Path=/; SameSite=Lax")
 
 
 def test_the_apps_own_cache_control_stays(browser):

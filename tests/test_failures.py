@@ -53,7 +53,10 @@ def failing(make_browser, make_recording_store):
 
 @pytest.mark.parametrize(
     ("error", "status", "retry"),
-    [(StoreUnavailable("down"), "503 Service Unavailable", "5"), (StoreError("bad"), "500 Internal Server Error", None)],
+    [
+        (StoreUnavailable("down"), "503 Service Unavailable", "5"),
+        (StoreError("bad"), "500 Internal Server Error", None),
+    ],
 )
 def test_a_failed_commit_replaces_the_response(failing, caplog, error, status, retry):
     failing.store.fails = {"update": error}

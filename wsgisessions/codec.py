@@ -77,8 +77,8 @@ class JSONCodec:
 
     None, bool, int, float, str, list and dict (with str keys), and datetime, date, time,
     timedelta, UUID, Decimal, bytes, tuple, set, frozenset and `markupsafe.Markup` come back as they
-    went in, nested anywhere; a time zone comes back as its UTC offset. An Enum's member comes back
-    as its value. Subclasses are refused, for they would come back as something else.
+    went in, nested anywhere; a time zone comes back as its UTC offset, and a time without its `fold`.
+    An Enum's member comes back as its value. Subclasses are refused, for they would come back as something else.
 
     :param allow_nan: keep NaN and infinity, instead of refusing them.
     """

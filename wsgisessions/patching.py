@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from .codec import Codec
-from .errors import LockLost, SessionConflict
+from .errors import LockLost, LockTimeout, SessionConflict
+from .locking import leased
 from .merge import Rule
 from .record import Outcome, Patch, Record
 from .stores.base import Store
 
 _MOST_ROUNDS = 10
-_PAUSE = 0.002
+_TURN_TIMEOUT = 10.0
+_TURN_LEASE = 5.0
+_CONTESTED_SECONDS = 1.0
 
 
 class Patching:
@@ -25,6 +28,7 @@ class Patching:
         self._codec = codec
         self._refuses = refuses
         self._merges = dict(merges)
+        self._contested = ContestedSessions()
 
     def is_guarded(self, key: str) -> bool:
         """Tell whether a change of this key must not overwrite another request's."""
@@ -33,24 +37,39 @@ class Patching:
     def apply(self, key: str, mine: Patch, new_key: str | None) -> Applied:
         """Apply a patch, and move the session to `new_key` if there is one.
 
-        One round trip; two more for each round of merging, ten at most.
+        One round trip; two more for each round of merging, ten rounds at most. While rivals are about,
+        two more for taking turns.
 
         :raises SessionConflict: a guarded key was changed and cannot be merged.
         :raises LockLost: the patch's lease is not running any more.
         """
         patch, merged = mine, frozenset[str]()
-        for attempt in range(_MOST_ROUNDS):
-            outcome = self._store.update(key, patch) if new_key is None else self._store.rename(key, new_key, patch)
-            if outcome is not Outcome.CONFLICT:
-                return Applied(outcome, patch, merged)
-            time.sleep(_PAUSE * attempt * random.random())  # noqa: S311 -- jitter guards no secret
-            record = self._store.load(key)
-            if record is None:
-                return Applied(Outcome.GONE, patch, merged)
-            patch, merged = self._rebase(mine, record)
+        with ExitStack() as turn:
+            has_turn = mine.token is not None
+            if key in self._contested and not has_turn:
+                has_turn = self._take_turn(turn, key)
+            for round_number in range(_MOST_ROUNDS):
+                if new_key is None:
+                    outcome = self._store.update(key, patch)
+                else:
+                    outcome = self._store.rename(key, new_key, patch)
+                if outcome is not Outcome.CONFLICT:
+                    return Applied(outcome, patch, merged)
+                if round_number > 0 and not has_turn:
+                    has_turn = self._take_turn(turn, key)
+                record = self._store.load(key)
+                if record is None:
+                    return Applied(Outcome.GONE, patch, merged)
+                patch, merged = self._rebase(mine, record)
+                self._contested.add(key)
         raise SessionConflict(
             f"other requests changed the same session keys {_MOST_ROUNDS} times in a row; nothing was saved"
         )
+
+    def _take_turn(self, turn: ExitStack, key: str) -> bool:
+        with suppress(LockTimeout):
+            turn.enter_context(leased(self._store, lambda: key, _TURN_TIMEOUT, _TURN_LEASE))
+        return True
 
     def _rebase(self, mine: Patch, record: Record) -> tuple[Patch, frozenset[str]]:
         """Return my changes on top of what is stored now, and the keys that were merged."""
@@ -83,6 +102,26 @@ class Patching:
                 f"two changes of the session key {key!r} cannot be merged; nothing was saved"
             ) from error
         return None if value is None else self._codec.encode(value)
+
+
+class ContestedSessions:
+    """The sessions of which a commit of this process has met a rival within the last second.
+
+    Writers that only try again can starve one another. Those that have met a rival take turns from
+    their next commit on, so the one whose turn it is gets through.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def add(self, key: str) -> None:
+        """Remember a session, and forget those of which a second has passed."""
+        now = time.monotonic()
+        self._until = {each: until for each, until in list(self._until.items()) if until > now}
+        self._until[key] = now + _CONTESTED_SECONDS
+
+    def __contains__(self, key: str) -> bool:
+        return self._until.get(key, 0.0) > time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

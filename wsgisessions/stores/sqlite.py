@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -92,6 +93,11 @@ FROM wsgisessions WHERE owner = ? AND expires_at > ?"""
 
 _DELETE_OWNER = "DELETE FROM wsgisessions WHERE owner = ? AND key IS NOT ? AND expires_at > ?"
 
+_FIRST_PAUSE = 0.0001
+_LONGEST_PAUSE = 0.01
+
+Parameters = Sequence[Any] | dict[str, Any]
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -150,7 +156,7 @@ class SQLiteStore(Store):
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
         with self._connection() as connection:
-            row = connection.execute(_LOAD, (key, self._now())).fetchone()
+            row = self._patiently(connection, _LOAD, (key, self._now())).fetchone()
         return None if row is None else _to_record(row)
 
     def update(self, key: str, patch: Patch) -> Outcome:
@@ -192,7 +198,7 @@ class SQLiteStore(Store):
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys."""
         with self._connection() as connection:
-            rows = connection.execute(_FIND, (owner, self._now())).fetchall()
+            rows = self._patiently(connection, _FIND, (owner, self._now())).fetchall()
         yield from ((key, _to_record(row)) for key, *row in rows)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
@@ -240,9 +246,26 @@ class SQLiteStore(Store):
 
     # --- connections: a stack of idle ones; each call borrows one
 
-    def _execute(self, statement: str, parameters: Sequence[Any] | dict[str, Any]) -> int:
+    def _execute(self, statement: str, parameters: Parameters) -> int:
         with self._connection() as connection:
-            return connection.execute(statement, parameters).rowcount
+            return self._patiently(connection, statement, parameters).rowcount
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        """Execute a statement, and again while another connection is writing, for `timeout` seconds.
+
+        SQLite's own waiting sleeps for a millisecond at least, in which a rival commits many times, does
+        not cover the switch of a new file to WAL, and stops every greenlet of a gevent worker.
+        """
+        give_up_at = time.monotonic() + self._timeout
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return connection.execute(statement, parameters)
+            except sqlite3.OperationalError as error:
+                if not _is_locked(error) or time.monotonic() > give_up_at:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter guards no secret
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -282,18 +305,8 @@ class SQLiteStore(Store):
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        give_up_at = time.monotonic() + self._timeout
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:
-                # SQLite's own waiting does not cover two processes that switch a new file to WAL at once.
-                if "locked" not in str(error) or time.monotonic() > give_up_at:
-                    raise
-                time.sleep(0.01)
-        for statement in (_TABLE, *_INDEXES):
-            connection.execute(statement)
+        for statement in ("PRAGMA journal_mode = WAL", _TABLE, *_INDEXES):
+            self._patiently(connection, statement)
 
     def _leave_to_parent(self) -> None:
         # SQLite forbids using, and even closing, a connection on the other side of a fork.
@@ -313,6 +326,10 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _is_locked(error: sqlite3.OperationalError) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
 
 
 def _explain(error: sqlite3.Error, path: str) -> StoreError:
