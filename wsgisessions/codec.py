@@ -51,12 +51,14 @@ class Codec(Protocol):
 
         :raises EncodeError: the value, or one inside it, cannot be kept.
         """
+        ...
 
     def encode_typed(self, value: Any) -> str:
         """Return the text of a value that was made by `decode` with a type, or of a bucket.
 
         :raises EncodeError: the value, or one inside it, cannot be kept.
         """
+        ...
 
     @overload
     def decode(self, text: str) -> Any: ...
@@ -67,9 +69,11 @@ class Codec(Protocol):
 
         :raises DecodeError: the text is not of this codec, or does not fit the type.
         """
+        ...
 
     def is_immutable(self, value: Any) -> bool:
         """Tell whether the value cannot change in place, so that encoding it once is enough."""
+        ...
 
 
 class JSONCodec:

@@ -24,12 +24,15 @@ class Expiry(Protocol):
     @property
     def outlives_browser(self) -> bool:
         """Whether the cookie says how long it lasts (Max-Age), or ends with the browser."""
+        ...
 
     def deadline(self, created_at: datetime, now: datetime) -> datetime:
         """Return when a session that is used now will end."""
+        ...
 
     def is_touch_due(self, touched_at: datetime, now: datetime) -> bool:
         """Tell whether enough idle time has passed to set the deadline anew."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

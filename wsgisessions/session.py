@@ -50,12 +50,15 @@ class Backend(Protocol):
 
     def load(self, state: State) -> None:
         """Ask the store for the session that the state stands for."""
+        ...
 
     def commit(self, session: Session) -> None:
         """Write what changed."""
+        ...
 
     def lock(self, session: Session, timeout: float, lease: float) -> AbstractContextManager[None]:
         """Take turns with other requests of the session."""
+        ...
 
 
 class Session(MutableMapping[str, Any]):
@@ -109,9 +112,7 @@ class Session(MutableMapping[str, Any]):
             return state.contents.has(key)
 
     @overload
-    def get(self, key: str, default: None = None) -> Any: ...
-    @overload
-    def get(self, key: str, default: D) -> Any | D: ...
+    def get(self, key: str, default: Any = None, *, type: None = None) -> Any: ...
     @overload
     def get(self, key: str, default: None = None, *, type: type[T]) -> T | None: ...
     @overload

@@ -30,9 +30,11 @@ class Carrier(Protocol):
     @property
     def can_deliver(self) -> bool:
         """Whether the client can still be given an ID: false once the headers have left."""
+        ...
 
     def session_ids(self) -> Sequence[str]:
         """Return what the client presents as session IDs, well-formed or not."""
+        ...
 
 
 class Notice(Enum):

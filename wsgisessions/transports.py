@@ -23,21 +23,26 @@ class Transport(Protocol):
     @property
     def vary(self) -> str:
         """The request header on which a response that looked at the session depends."""
+        ...
 
     def read(self, environ: WSGIEnvironment) -> Sequence[str]:
         """Return what the client presents as session IDs, well-formed or not. Never raises."""
+        ...
 
     def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
         """Return the response headers that hand the client an ID, for `max_age` seconds.
 
         None: until the browser is closed.
         """
+        ...
 
     def withdraw(self) -> Iterable[Header]:
         """Return the response headers that make the client forget its ID."""
+        ...
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Return why an ID issued in answer to this request would not come back, if so."""
+        ...
 
 
 class Cookie:

@@ -25,6 +25,7 @@ class Opener(Protocol):
 
     def __call__(self, url: str, **options: Any) -> Store:
         """Return the store, without any I/O."""
+        ...
 
 
 def open_store(url: str, **options: Any) -> Store:

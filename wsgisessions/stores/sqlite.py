@@ -207,8 +207,8 @@ class SQLiteStore(Store):
 
     def setup(self) -> None:
         """Create the table and its indexes; runs by itself at the first use."""
-        with self._connection():
-            pass
+        with self._connection() as connection:
+            self._set_up(connection)
 
     def close(self) -> None:
         """Close the connections that are not in use."""

@@ -1,0 +1,90 @@
+"""Bottle's views get the session as an argument."""
+
+import pytest
+from bottle import Bottle
+from webtest import TestApp
+
+from wsgisessions import ConfigurationError, Cookie, MemoryStore, SessionMiddleware
+from wsgisessions.bottle import SessionPlugin
+
+
+def raising_app():
+    app = Bottle()
+    app.catchall = False
+    return app
+
+
+@pytest.fixture
+def app():
+    app = raising_app()
+    app.install(SessionPlugin())
+    return app
+
+
+def visit(app, store=None):
+    return TestApp(SessionMiddleware(app, store or MemoryStore(), transport=Cookie(secure=False)))
+
+
+def test_a_view_that_asks_gets_the_session(app):
+    @app.get("/<step:int>")
+    def count(step, session):
+        session["n"] = session.get("n", 0) + step
+        return str(session["n"])
+
+    browser = visit(app)
+    assert [browser.get("/2").text, browser.get("/3").text] == ["2", "5"]
+
+
+def test_a_view_that_does_not_ask_is_left_alone(app):
+    @app.get("/")
+    def plain():
+        return "plain"
+
+    response = visit(app).get("/")
+    assert response.text == "plain"
+    assert "Vary" not in response.headers
+
+
+def test_a_streaming_view_keeps_its_changes(app):
+    @app.get("/")
+    def stream(session):
+        session["n"] = session.get("n", 0) + 1
+        yield "one"
+        yield str(session["n"])
+
+    browser = visit(app)
+    assert browser.get("/").text == "one1"
+    assert browser.get("/").text == "one2"
+
+
+def test_the_argument_may_have_another_name():
+    app = raising_app()
+    app.install(SessionPlugin(keyword="visitor"))
+
+    @app.get("/")
+    def view(visitor):
+        return str(len(visitor))
+
+    assert visit(app).get("/").text == "0"
+
+
+def test_two_plugins_for_one_argument_are_refused(app):
+    with pytest.raises(ConfigurationError, match="another keyword"):
+        app.install(SessionPlugin())
+
+
+def test_without_the_middleware_the_error_says_so(app):
+    app.get("/")(lambda session: "never")
+    with pytest.raises(ConfigurationError, match=r"SessionMiddleware\(app, store\)"):
+        TestApp(app).get("/")
+
+
+def test_mounted_apps_share_the_session(app):
+    inner = raising_app()
+    inner.install(SessionPlugin())
+    inner.get("/")(lambda session: str(session["n"]))
+    app.get("/")(lambda session: session.update(n=7))
+    app.mount("/inner/", inner)
+    browser = visit(app)
+    browser.get("/")
+    assert browser.get("/inner/").text == "7"
