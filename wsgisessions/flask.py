@@ -83,7 +83,7 @@ class Sessions:
         return middleware.manager
 
 
-class FlaskSession(Session, SessionMixin):
+class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatibleMethodOverride] -- see Session.get
     """A session with the attributes that Flask's have."""
 
     app: Flask

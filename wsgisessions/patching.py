@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -49,12 +49,11 @@ class Patching:
             if key in self._contested and not has_turn:
                 has_turn = self._take_turn(turn, key)
             for round_number in range(_MOST_ROUNDS):
-                if new_key is None:
-                    outcome = self._store.update(key, patch)
-                else:
-                    outcome = self._store.rename(key, new_key, patch)
+                outcome = self._send(key, new_key, patch)
                 if outcome is not Outcome.CONFLICT:
                     return Applied(outcome, patch, merged)
+                if mine.token is None and self._merges.keys().isdisjoint(mine.expect):
+                    raise _conflict(mine.expect)
                 if round_number > 0 and not has_turn:
                     has_turn = self._take_turn(turn, key)
                 record = self._store.load(key)
@@ -65,6 +64,9 @@ class Patching:
         raise SessionConflict(
             f"other requests changed the same session keys {_MOST_ROUNDS} times in a row; nothing was saved"
         )
+
+    def _send(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
+        return self._store.update(key, patch) if new_key is None else self._store.rename(key, new_key, patch)
 
     def _take_turn(self, turn: ExitStack, key: str) -> bool:
         with suppress(LockTimeout):
@@ -90,9 +92,7 @@ class Patching:
     def _merge(self, key: str, mine: Patch, theirs: str | None) -> str | None:
         rule = self._merges.get(key)
         if rule is None:
-            raise SessionConflict(
-                f"another request changed the session key {key!r} after this one read it; nothing was saved"
-            )
+            raise _conflict([key])
         texts = (mine.expect[key], mine.set.get(key), theirs)
         sides = [None if text is None else self._codec.decode(text) for text in texts]
         try:
@@ -102,6 +102,11 @@ class Patching:
                 f"two changes of the session key {key!r} cannot be merged; nothing was saved"
             ) from error
         return None if value is None else self._codec.encode(value)
+
+
+def _conflict(keys: Collection[str]) -> SessionConflict:
+    names = " or ".join(f"session key {key!r}" for key in keys)
+    return SessionConflict(f"another request changed {names} after this one read it; nothing was saved")
 
 
 class ContestedSessions:

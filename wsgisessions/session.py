@@ -117,7 +117,10 @@ class Session(MutableMapping[str, Any]):
     def get(self, key: str, default: None = None, *, type: type[T]) -> T | None: ...
     @overload
     def get(self, key: str, default: D, *, type: type[T]) -> T | D: ...
-    def get(self, key: str, default: Any = None, *, type: Any = None) -> Any:
+    # Mapping declares that get() may return None; here, as for a dict's own items, the caller knows better.
+    def get(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, key: str, default: Any = None, *, type: Any = None
+    ) -> Any:
         """Return the value of a key, or the default if it is absent.
 
         :param type: what the value must be, such as `int` or `list[Item]`; it is made so strictly,

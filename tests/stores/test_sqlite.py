@@ -86,7 +86,7 @@ def test_reading_does_not_wait_for_a_writer(path):
 
 def test_a_corrupt_file_is_an_error_that_names_it(path):
     path.write_bytes(b"this is no database, " * 100)
-    with pytest.raises(StoreError, match="sessions.db") as caught:
+    with pytest.raises(StoreError, match=r"sessions\.db") as caught:
         save(SQLiteStore(path), n=SECRET)
     assert not isinstance(caught.value, StoreUnavailable)
     assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
@@ -94,7 +94,7 @@ def test_a_corrupt_file_is_an_error_that_names_it(path):
 
 
 def test_a_missing_folder_is_an_error_that_names_the_file(path):
-    with pytest.raises(StoreError, match="sessions.db"):
+    with pytest.raises(StoreError, match=r"sessions\.db"):
         save(SQLiteStore(path.parent / "absent" / "sessions.db"), n=1)
 
 
