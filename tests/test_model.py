@@ -97,7 +97,7 @@ class Visits(RuleBasedStateMachine):
         other = self.manager.open(self.session_id)
         other["other"] = value
         other.save()
-        self.session["other"] = self.model["other"] = value
+        self.session["other"] = self.model["other"] = self.stored["other"] = value
 
     @invariant()
     def the_session_is_the_model(self):

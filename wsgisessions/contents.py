@@ -216,6 +216,10 @@ class Contents:
         changed = changes.set.keys() | changes.remove | (self.base.keys() if changes.clear else set())
         return {key: self.base.get(key) for key in changed & self._read if is_guarded(key)}
 
+    def is_empty(self) -> bool:
+        """Tell whether a commit would leave no key."""
+        return not self._assigned and (self._cleared or len(self._removed) >= len(self.base)) and not self.texts()
+
     def texts(self) -> dict[str, str]:
         """Return every key with its text, as a commit would leave them."""
         kept = {} if self._cleared else {k: text for k, text in self.base.items() if k not in self._removed}

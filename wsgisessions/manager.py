@@ -199,14 +199,15 @@ class SessionManager:
         state.notice = Notice.ISSUE
 
     def _write(self, state: State, stored: Stored, changes: Changes) -> None:
-        if changes:
+        if changes and self._max_bytes is not None:
             self._check_size(state.contents.texts())
         own_expiry = self._own_expiry(state) if state.expiry_changed or changes.clear else {}
+        guards = self._patching.guards
         patch = Patch(
             set=changes.set | own_expiry,
             remove=changes.remove,
             clear=changes.clear,
-            expect=state.contents.expectations(changes, self._patching.is_guarded),
+            expect=state.contents.expectations(changes, guards) if guards else {},
             expires_at=self._new_deadline(state, stored.record),
             owner=state.new_owner,
             token=state.token,
@@ -226,7 +227,7 @@ class SessionManager:
 
     def _delete_if_empty(self, state: State) -> None:
         stored = state.stored
-        if stored is None or stored.record.owner is not None or state.contents.texts():
+        if stored is None or stored.record.owner is not None or not state.contents.is_empty():
             return
         # Another request may be filling it: the store looks once more, in the statement that deletes.
         if self.store.delete(stored.key, if_empty=True):
@@ -253,14 +254,15 @@ class SessionManager:
             tells_client = tells_client or self._expiry_of(state).outlives_browser
         if patch.owner is not None:
             record = replace(record, owner=patch.owner)
-        texts = {} if patch.clear else {k: text for k, text in state.contents.base.items() if k not in patch.remove}
-        texts |= {key: text for key, text in patch.set.items() if key != RESERVED_KEY}
-        session_id = new_id or stored.session_id
-        state.settle(
-            Stored(session_id, hash_session_id(session_id), record),
-            texts,
-            applied.merged,
+        texts = {} if patch.clear else dict(state.contents.base)
+        for key in patch.remove:
+            texts.pop(key, None)
+        texts.update(patch.set)
+        texts.pop(RESERVED_KEY, None)
+        now_stored = (
+            Stored(new_id, hash_session_id(new_id), record) if new_id else Stored(stored.session_id, stored.key, record)
         )
+        state.settle(now_stored, texts, applied.merged)
         if tells_client:
             state.notice = Notice.ISSUE
 

@@ -277,7 +277,7 @@ class Exchange:
             middleware.manager.abandon(self.session, can_deliver=True)
         else:
             middleware.manager.commit(self.session)
-        ours = middleware.session_headers(state, self._environ)
+        ours = [] if state.notice is Notice.NOTHING else middleware.session_headers(state, self._environ)
         if ours and not _has(self._headers, "cache-control"):
             ours.append(("Cache-Control", 'no-cache="Set-Cookie"'))
         if not _varies_on(self._headers, middleware.transport.vary):
@@ -369,5 +369,7 @@ def _has(headers: Headers, name: str) -> bool:
 
 
 def _varies_on(headers: Headers, name: str) -> bool:
-    fields = (field.strip().lower() for key, value in headers if key.lower() == "vary" for field in value.split(","))
-    return any(field in ("*", name.lower()) for field in fields)
+    for key, value in headers:
+        if key.lower() == "vary" and any(field.strip().lower() in ("*", name.lower()) for field in value.split(",")):
+            return True
+    return False

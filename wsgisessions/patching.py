@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -30,9 +30,12 @@ class Patching:
         self._merges = dict(merges)
         self._contested = ContestedSessions()
 
-    def is_guarded(self, key: str) -> bool:
-        """Tell whether a change of this key must not overwrite another request's."""
-        return self._refuses or key in self._merges
+    @property
+    def guards(self) -> Callable[[str], bool] | None:
+        """Which keys' changes must not overwrite another request's; None: no key's."""
+        if self._refuses:
+            return lambda key: True
+        return self._merges.__contains__ if self._merges else None
 
     def apply(self, key: str, mine: Patch, new_key: str | None) -> Applied:
         """Apply a patch, and move the session to `new_key` if there is one.
@@ -43,6 +46,11 @@ class Patching:
         :raises SessionConflict: a guarded key was changed and cannot be merged.
         :raises LockLost: the patch's lease is not running any more.
         """
+        if mine.expect or mine.token is not None:
+            return self._apply_guarded(key, mine, new_key)
+        return Applied(self._send(key, new_key, mine), mine)
+
+    def _apply_guarded(self, key: str, mine: Patch, new_key: str | None) -> Applied:
         patch, merged = mine, frozenset[str]()
         with ExitStack() as turn:
             has_turn = mine.token is not None
@@ -135,4 +143,4 @@ class Applied:
 
     outcome: Outcome
     patch: Patch
-    merged: frozenset[str]
+    merged: frozenset[str] = frozenset()

@@ -337,7 +337,9 @@ class Session(MutableMapping[str, Any]):
         return state
 
     def _read(self) -> State:
-        state = self._look()
+        state = self._state
+        if state is None or not state.is_loaded:
+            state = self._look()
         state.was_read = True
         return state
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -151,10 +150,14 @@ class MemoryStore(Store):
             return Outcome.CONFLICT, None
         if patch.clear or patch.remove:
             values = {} if patch.clear else {name: values[name] for name in values if name not in patch.remove}
-        record = replace(record, values={**values, **patch.set}, owner=patch.owner or record.owner)
-        if patch.expires_at is not None:
-            record = replace(record, expires_at=patch.expires_at, touched_at=self._clock())
-        return Outcome.DONE, record
+        is_touched = patch.expires_at is not None
+        return Outcome.DONE, Record(
+            {**values, **patch.set},
+            record.created_at,
+            self._clock() if is_touched else record.touched_at,
+            patch.expires_at or record.expires_at,
+            patch.owner or record.owner,
+        )
 
     def _replace(self, key: str, record: Record) -> None:
         old = self._records[key]
