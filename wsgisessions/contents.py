@@ -28,7 +28,7 @@ class _Live:
         self.encode = encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Changes:
     """The difference between a session as it was loaded and as the app left it."""
 
@@ -200,16 +200,14 @@ class Contents:
 
         :raises EncodeError: a value that was changed in place can no longer be kept.
         """
-        for key in list(self._live):
+        for key in self._live:
             self._settle(key)
-        if self._cleared and self.base:
-            return Changes(dict(self._assigned), frozenset(), clear=True)
         base = self.base
-        return Changes(
-            {key: text for key, text in self._assigned.items() if base.get(key) != text},
-            frozenset(key for key in self._removed if key in base),
-            clear=False,
-        )
+        if self._cleared and base:
+            return Changes(dict(self._assigned), frozenset(), clear=True)
+        changed = {key: text for key, text in self._assigned.items() if base.get(key) != text}
+        removed = frozenset(self._removed.intersection(base)) if self._removed else frozenset[str]()
+        return Changes(changed, removed, clear=False)
 
     def expectations(self, changes: Changes, is_guarded: Callable[[str], bool]) -> dict[str, str | None]:
         """Return, for each guarded key that was read and changed, the text it was read with."""

@@ -137,7 +137,7 @@ class ContestedSessions:
         return self._until.get(key, 0.0) > time.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Applied:
     """What became of a patch, which patch it was in the end, and which of its keys were merged."""
 

@@ -10,6 +10,7 @@ from werkzeug.http import dump_cookie
 from werkzeug.sansio.http import parse_cookie
 
 from .errors import ConfigurationError
+from .identifiers import is_session_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -79,6 +80,7 @@ class Cookie:
         self.same_site = same_site.title() if isinstance(same_site, str) else same_site
         self.partitioned = partitioned
         self._check()
+        self._start = f"{name}="
 
     def read(self, environ: WSGIEnvironment) -> Sequence[str]:
         """Return the values of all cookies of this name, in the browser's order."""
@@ -86,6 +88,9 @@ class Cookie:
         # Most requests of most sites carry other people's cookies only; parsing those is for nothing.
         if self.name not in header:
             return ()
+        # The commonest header is our cookie alone, which needs no parser: a tenth of a read's time.
+        if header.startswith(self._start) and is_session_id(header[len(self._start) :]):
+            return (header[len(self._start) :],)
         return parse_cookie(header).getlist(self.name)
 
     def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
