@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -43,7 +44,8 @@ def test_the_file_is_readable_by_its_owner_only(path):
 
 def test_it_writes_ahead(path):
     save(SQLiteStore(path), n=1)
-    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_file_locked_by_another_process_is_unavailable_and_heals(path):
@@ -101,7 +103,8 @@ def test_a_missing_folder_is_an_error_that_names_the_file(path):
 def test_a_missing_table_is_an_error_that_names_setup(path):
     store = SQLiteStore(path)
     session_id = save(store, n=1)
-    sqlite3.connect(path).execute("DROP TABLE wsgisessions").connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE wsgisessions")
     with pytest.raises(StoreError, match=r"call SQLiteStore.setup\(\)"):
         save(store, session_id, n=2)
     store.setup()

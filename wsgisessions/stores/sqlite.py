@@ -126,6 +126,8 @@ class SQLiteStore(Store):
         timeout: float = 5,
         clock: Clock = utc_now,
     ) -> None:
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
         self._path = os.fspath(path)
         if not self._path or self._path == ":memory:":
             raise ConfigurationError(
@@ -135,8 +137,6 @@ class SQLiteStore(Store):
             raise ConfigurationError(f"SQLiteStore(timeout=...) is in seconds, 0 or more; got {timeout!r}")
         self._timeout = timeout
         self._clock = clock
-        self._idle: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
         self._is_set_up = False
         _stores.add(self)
 
@@ -216,6 +216,9 @@ class SQLiteStore(Store):
             connections, self._idle = self._idle, []
         for connection in connections:
             connection.close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _patch(self, key: str, new_key: str, patch: Patch) -> Outcome:
         removed: dict[str, str | None] = dict.fromkeys(patch.remove)
