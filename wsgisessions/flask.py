@@ -16,17 +16,16 @@ No `SECRET_KEY` is needed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, current_app
 from flask.sessions import SessionInterface, SessionMixin
 
 from .errors import ConfigurationError, SessionError
 from .expiry import OnInactivity
 from .manager import SessionManager
-from .middleware import ERROR_STATUSES, SessionMiddleware
+from .middleware import ERROR_STATUSES, SessionMiddleware, error_answer, log_replacement
 from .session import Session
 from .stores.base import Store
 from .transports import Cookie, Header, Transport
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 EXTENSION = "wsgisessions"
-
-_logger = logging.getLogger("wsgisessions")
 
 
 class Sessions:
@@ -86,7 +83,9 @@ class Sessions:
 class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatibleMethodOverride] -- see Session.get
     """A session with the attributes that Flask's have."""
 
-    app: Flask
+    app: Flask | None = None
+    """The app that opened it; None for code around the app that uses it first."""
+
     is_detached = False
     """Whether it was opened without the middleware, as `client.session_transaction()` does."""
 
@@ -98,14 +97,16 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
     @permanent.setter
     def permanent(self, value: bool) -> None:
         self["_permanent"] = bool(value)
-        expiry = OnInactivity(self.app.permanent_session_lifetime) if value else self._backend.expiry
+        expiry = OnInactivity(current_app.permanent_session_lifetime) if value else self._backend.expiry
         if self.expiry != expiry:
             self.expiry = expiry
 
     @property
     def renews_on_read(self) -> bool:
         """False for a permanent session without `SESSION_REFRESH_EACH_REQUEST`."""
-        return bool(self.app.config["SESSION_REFRESH_EACH_REQUEST"]) or not self.permanent
+        if self.app is None or self.app.config["SESSION_REFRESH_EACH_REQUEST"]:
+            return True
+        return not self.permanent
 
     @property
     def new(self) -> bool:
@@ -214,6 +215,6 @@ class _Presented:
 
 
 def _show_error(error: SessionError) -> Response:
-    status, text = next(answer for kind, answer in ERROR_STATUSES.items() if isinstance(error, kind))
-    _logger.error("a request failed because of its session: %s", error, exc_info=error)
-    return Response(text + "\n", status, {"Cache-Control": "no-store"}, mimetype="text/plain")
+    log_replacement(error)
+    status, headers, body = error_answer(error)
+    return Response(body, status, headers)

@@ -294,23 +294,8 @@ class Exchange:
     def _replace(self, error: BaseException) -> list[bytes]:
         self.is_over = True
         self.can_deliver = False
-        _logger.error(
-            "the response was replaced, because of its session: %s",
-            error,
-            exc_info=error,
-        )
-        status, text = next(
-            (answer for kind, answer in ERROR_STATUSES.items() if isinstance(error, kind)),
-            _OTHER_ERRORS,
-        )
-        body = f"{text}\n".encode()
-        headers = [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-        ]
-        if status.startswith("503"):
-            headers.append(("Retry-After", _RETRY_AFTER_SECONDS))
+        log_replacement(error)
+        status, headers, body = error_answer(error)
         self._server_write = self._server_start_response(status, headers)
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
@@ -351,6 +336,25 @@ class _Body:
             _close(self._body)
         finally:
             self._exchange.finish()
+
+
+def error_answer(error: BaseException) -> tuple[str, Headers, bytes]:
+    """Return what a visitor is told instead of the app's response: status, headers and body."""
+    status, text = next((told for kind, told in ERROR_STATUSES.items() if isinstance(error, kind)), _OTHER_ERRORS)
+    body = f"{text}\n".encode()
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+    ]
+    if status.startswith("503"):
+        headers.append(("Retry-After", _RETRY_AFTER_SECONDS))
+    return status, headers, body
+
+
+def log_replacement(error: BaseException) -> None:
+    """Tell the log why a visitor did not get the app's response."""
+    _logger.error("the response was replaced, because of its session: %s", error, exc_info=error)
 
 
 def _is_file_wrapper(body: object, environ: WSGIEnvironment) -> bool:

@@ -269,7 +269,8 @@ def test_errors_of_the_session_have_their_status(app, client):
     def conflict():
         raise SessionConflict("somebody else was faster")
 
-    assert client.get("/down").status_code == 503
+    response = client.get("/down")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert client.get("/conflict").status_code == 409
 
 
@@ -322,3 +323,16 @@ def test_wrong_set_ups_say_what_to_write():
     app.config["SESSION_COOKIE_SAMESITE"] = "None"
     with pytest.raises(ConfigurationError, match="needs secure=True"):
         Sessions(app, MemoryStore())
+
+
+def test_middlewares_around_the_app_may_use_the_session_first(app, client):
+    inner = app.wsgi_app.app
+
+    def outer(environ, start_response):
+        environ["wsgisessions.session"]["outer"] = 1
+        return inner(environ, start_response)
+
+    app.wsgi_app.app = outer
+    assert client.get("/untouched").status_code == 200
+    with client.session_transaction() as stored:
+        assert stored["outer"] == 1

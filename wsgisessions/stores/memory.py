@@ -161,25 +161,27 @@ class MemoryStore(Store):
 
     def _replace(self, key: str, record: Record) -> None:
         old = self._records[key]
-        if old.expires_at == record.expires_at and old.owner == record.owner:
-            self._records[key] = record
-            return
-        lease = self._leases.get(key)
-        self._drop(key)
-        self._put(key, record)
-        if lease is not None:
-            self._leases[key] = lease
+        # In one step: load() takes no lock, and must not find a touched session absent for a moment.
+        self._records[key] = record
+        if (old.expires_at, old.owner) != (record.expires_at, record.owner):
+            self._leave_indexes(key, old)
+            self._enter_indexes(key, record)
 
     def _put(self, key: str, record: Record) -> None:
         self._records[key] = record
+        self._enter_indexes(key, record)
+
+    def _drop(self, key: str) -> None:
+        self._leave_indexes(key, self._records.pop(key))
+        self._leases.pop(key, None)
+
+    def _enter_indexes(self, key: str, record: Record) -> None:
         insort(self._deadlines, (record.expires_at, key))
         if record.owner is not None:
             self._owners.setdefault(record.owner, set()).add(key)
 
-    def _drop(self, key: str) -> None:
-        record = self._records.pop(key)
+    def _leave_indexes(self, key: str, record: Record) -> None:
         del self._deadlines[bisect_left(self._deadlines, (record.expires_at, key))]
-        self._leases.pop(key, None)
         if record.owner is not None:
             keys = self._owners[record.owner]
             keys.discard(key)

@@ -10,6 +10,7 @@ Derive a class whose name starts with `Test`, and give it `make_store`:
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -236,6 +237,30 @@ class StoreContract:
         assert store.update(key, Patch(expires_at=clock() + 50 * MILLISECOND)) is Outcome.DONE
         self.pass_time(clock, 60 * MILLISECOND)
         assert store.load(key) is None
+
+    def test_a_session_that_is_touched_is_never_absent(
+        self, store: Store, clock: ManualClock, make_record: Any
+    ) -> None:
+        """Other threads see all of an update or none of it."""
+        key = _key()
+        store.create(key, make_record(owner="ann"))
+
+        def touch() -> None:
+            for number in range(200):
+                store.update(key, Patch(expires_at=clock() + HOUR + number * MILLISECOND, owner=f"owner {number % 2}"))
+
+        toucher = threading.Thread(target=touch)
+        absent = 0
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            toucher.start()
+            while toucher.is_alive():
+                absent += store.load(key) is None
+        finally:
+            sys.setswitchinterval(interval)
+            toucher.join()
+        assert absent == 0
 
     def test_update_sets_the_owner(self, store: Store, make_record: Any) -> None:
         """And `find` knows it at once."""
