@@ -9,20 +9,27 @@ THREADS = 8
 
 
 def write_keys(store, session_id, writer, count):
-    """Set keys that no other writer sets, each in a request of its own."""
+    """Set keys that no other writer sets, each in a request of its own; return how many were lost.
+
+    Before a key is set again, it must still be as it was left.
+    """
     manager = SessionManager(store)
+    left = {}
+    lost = 0
     for number in range(count):
+        key = f"{writer}.{number % 10}"
         session = manager.open(session_id)
-        assert session["start"]
-        session[f"{writer}.{number}"] = number
+        lost += session.get(key) != left.get(key)
+        session[key] = left[key] = number
         session.save()
+    stored = dict(manager.open(session_id))
+    return lost + sum(stored.get(key) != number for key, number in left.items())
 
 
 def write_keys_in_threads(store, session_id, process, count):
     with ThreadPoolExecutor(THREADS) as pool:
         writers = [pool.submit(write_keys, store, session_id, f"{process}.{t}", count) for t in range(THREADS)]
-        for writer in writers:
-            writer.result()
+        assert sum(writer.result() for writer in writers) == 0
 
 
 def add_under_lock(store, session_id, process, count):
