@@ -157,6 +157,15 @@ def iter_keys(store, session_id):
     yield hash_session_id(session_id)
 
 
+def test_an_exception_undoes_what_was_written_inside_a_new_session_too(manager):
+    session = manager.open()
+    with pytest.raises(ZeroDivisionError), session.lock():
+        session["n"] = 99
+        raise ZeroDivisionError
+    session.save()
+    assert session.is_new
+
+
 def test_a_new_session_has_nobody_to_wait_for(manager):
     session = manager.open()
     with session.lock():

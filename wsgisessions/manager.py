@@ -149,7 +149,7 @@ class SessionManager:
         self.commit(session)
         if state.stored is None:
             # Nobody else can know a session that the store has not got.
-            with state.lock:
+            with state.lock, self._undoing(state):
                 yield
                 self.commit(session)
             return
@@ -158,22 +158,26 @@ class SessionManager:
         def current_key() -> str:
             return key if state.stored is None else state.stored.key
 
-        with (
-            self._thread_locks.hold(key, timeout),
-            leased(self.store, current_key, timeout, lease) as token,
-        ):
+        with self._thread_locks.hold(key, timeout), leased(self.store, current_key, timeout, lease) as token:
             session.reload()
             if state.stored is None:
                 raise SessionInterrupted("the session was deleted or ran out before its lock could be had")
             state.token, state.lock_holder = token, threading.get_ident()
             try:
-                yield
-                self.commit(session)
-            except BaseException:
-                state.undo()
-                raise
+                with self._undoing(state):
+                    yield
+                    self.commit(session)
             finally:
                 state.token = state.lock_holder = None
+
+    @staticmethod
+    @contextmanager
+    def _undoing(state: State) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            state.undo()
+            raise
 
     # --- the ways of a commit
 

@@ -296,7 +296,7 @@ class Session(MutableMapping[str, Any]):
         """Take turns: `with session.lock(): session["n"] += 1`.
 
         Commits what was written before, waits for the lock, reloads; commits at the end and lets
-        go. An exception inside undoes what was written inside. Four round trips without waiting.
+        go. An exception inside undoes what was written inside. After the load, four round trips.
 
         :param timeout: how many seconds to wait for the lock.
         :param lease: after how many seconds others may take it, should this process die.
