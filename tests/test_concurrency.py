@@ -70,7 +70,10 @@ def run_processes(role, path, session_ids, count):
 def count_lost_updates(store, updates):
     """Let threads write their own keys in one session, and count what was lost."""
     session_id = start_session(store)
-    return sum(run_threads(write_keys, [(store, session_id, t, updates // THREADS) for t in range(THREADS)]))
+    noticed = run_threads(write_keys, [(store, session_id, t, updates // THREADS) for t in range(THREADS)])
+    # A late writer may wipe out what others had found in order when they left.
+    missing = 1 + THREADS * 10 - len(SessionManager(store).open(session_id))
+    return sum(noticed) + missing
 
 
 def test_threads_on_memory_lose_no_update():
@@ -93,7 +96,7 @@ class WholeMapStore(MemoryStore):
         if record is None:
             return Outcome.GONE
         values = {**record.values, **patch.set}
-        time.sleep(0)
+        time.sleep(0.001)
         return super().update(key, Patch(clear=True, set=values))
 
 

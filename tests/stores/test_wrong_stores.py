@@ -37,7 +37,7 @@ class RewritesTheWholeMap(MemoryStore):
             return Outcome.GONE
         import time
 
-        time.sleep(0.0005)
+        time.sleep(0.001)
         return super().update(key, Patch(clear=True, set={**record.values, **patch.set}))
 
 
