@@ -5,6 +5,7 @@ from wsgiref.validate import validator
 
 import pytest
 from hypothesis import settings
+from servers import KINDS, SharedServers
 from webtest import TestApp
 
 from wsgisessions import MemoryStore, SessionMiddleware, SQLiteStore, get_session
@@ -138,3 +139,26 @@ def store(request, tmp_path):
     store = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
     yield store
     store.close()
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        shared_servers = SharedServers.of_this_run()
+        shared_servers.__enter__()
+        config.add_cleanup(lambda: shared_servers.__exit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def server_url():
+    """Return a function that gives the URL of this run's server of a kind, and starts it when it is the first.
+
+    A server that is not installed leaves its tests out; in continuous integration it is an error.
+    """
+
+    def server_url(kind, zone=None):
+        missing = KINDS[kind].missing()
+        if missing and not os.environ.get("CI"):
+            pytest.skip(f"{' and '.join(missing)} not found; install {KINDS[kind].package}")
+        return SharedServers().url(kind, zone)
+
+    return server_url

@@ -20,3 +20,38 @@ class TestSQLiteStore(StoreContract):
 
     def make_store(self, clock):
         return SQLiteStore(self.folder / f"{secrets.token_hex(4)}.db", clock=clock)
+
+
+class TestPostgresStore(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, server_url):
+        self.url = server_url("postgres")
+
+    def make_store(self, clock):
+        from wsgisessions.stores.postgres import PostgresStore
+
+        return PostgresStore(self.url, table=f"table {secrets.token_hex(4)}", clock=clock)
+
+
+class TestRedisStore(StoreContract):
+    server_clock = True
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server_url):
+        self.url = server_url("redis")
+
+    def make_store(self, clock):
+        from wsgisessions.stores.redis import RedisStore
+
+        return RedisStore(self.url, prefix=secrets.token_hex(4))
+
+
+class TestMySQLStore(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, server_url):
+        self.url = server_url("mysql")
+
+    def make_store(self, clock):
+        from wsgisessions.stores.mysql import MySQLStore
+
+        return MySQLStore(self.url, table=f"table {secrets.token_hex(4)}", clock=clock)

@@ -1,0 +1,368 @@
+"""Private servers on free loopback ports, in temporary folders; and the ones that a whole test run shares.
+
+A run's servers start when the first test asks for them, in whichever worker process that happens, and the
+process that runs the tests stops them at its end.
+"""
+
+import fcntl
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+PASSWORD = "open-sesame"
+START_SECONDS = 60
+
+
+def free_port():
+    """Return a port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def find_program(name):
+    """Return where a server program is, or None."""
+    folders = [os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"]
+    folders += sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def send_signal(pid, number):
+    """Send a signal to a process and its descendants; PostgreSQL's leave their parent's group."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(pid, number)
+        for child in children:
+            send_signal(int(child), number)
+
+
+class Server:
+    """A server process in a folder of its own, to be started, stopped, paused, killed and started again."""
+
+    programs = ()
+    """What must be installed."""
+    package = ""
+    """The Debian package that has it."""
+
+    def __init__(self, *options, zone=None):
+        self.folder = Path(tempfile.mkdtemp(prefix=f"wsgisessions-{type(self).__name__.lower()}-", dir="/tmp"))
+        self.options = options
+        self.port = free_port()
+        self.environment = {**os.environ, **({"TZ": zone} if zone else {})}
+        self.process = None
+
+    @classmethod
+    def missing(cls):
+        """Return which of its programs are not installed."""
+        return [program for program in cls.programs if find_program(program) is None]
+
+    def __enter__(self):
+        try:
+            self.prepare()
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+    def prepare(self):
+        """Make what the server needs on disk."""
+
+    def command(self):
+        """Return the command that runs the server in the foreground."""
+        raise NotImplementedError
+
+    def check(self):
+        """Raise until the server answers."""
+        raise NotImplementedError
+
+    def start(self):
+        """Start the process, and wait until it answers."""
+        log = self.folder / "server.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder,
+                env=self.environment, start_new_session=True, **self.account(),
+            )
+        give_up_at = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return self.check()
+            except Exception as error:
+                if self.process.poll() is not None or time.monotonic() > give_up_at:
+                    raise RuntimeError(f"{type(self).__name__} did not start:\n{log.read_text()[-4000:]}") from error
+            time.sleep(0.05)
+
+    def account(self):
+        """Return as which user the process runs."""
+        return {}
+
+    def signal(self, number):
+        """Send a signal to the server and all of its processes."""
+        send_signal(self.process.pid, number)
+
+    def kill(self):
+        """Kill -9."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    @contextmanager
+    def paused(self):
+        """Stop the processes where they are, and let them go on afterwards."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+    def remove(self):
+        """Stop the server, and remove its folder."""
+        if self.process is not None:
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Redis(Server):
+    programs = ("redis-server",)
+    package = "redis-server"
+
+    def __init__(self, *options, zone=None, port=None, user="default", password=PASSWORD):
+        super().__init__(*options, zone=zone)
+        self.port = port or self.port
+        self.password = password
+
+    @property
+    def url(self):
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def command(self):
+        protection = ["--requirepass", self.password, "--masterauth", self.password]
+        return [
+            find_program("redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
+            "--dir", str(self.folder), *protection, *self.options,
+        ]
+
+    def check(self):
+        self.run("PING")
+
+    def run(self, *arguments):
+        """Run one command on a connection of its own."""
+        import redis
+
+        with closing(redis.Redis.from_url(self.url, decode_responses=True)) as client:
+            return client.execute_command(*arguments)
+
+
+class Sentinel(Redis):
+    """One sentinel; it quotes its configuration into a file of its own."""
+
+    def __init__(self, master):
+        super().__init__()
+        self.master = master
+
+    def prepare(self):
+        (self.folder / "sentinel.conf").write_text(
+            f"port {self.port}\nbind 127.0.0.1\nrequirepass {PASSWORD}\ndir {self.folder}\n"
+            f"sentinel monitor main 127.0.0.1 {self.master.port} 1\n"
+            f"sentinel auth-pass main {PASSWORD}\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+        )
+
+    def command(self):
+        return [find_program("redis-server"), str(self.folder / "sentinel.conf"), "--sentinel"]
+
+
+class Postgres(Server):
+    programs = ("initdb", "postgres")
+    package = "postgresql"
+
+    @property
+    def url(self):
+        return f"postgresql://visitor:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    def account(self):
+        if os.geteuid() != 0:
+            return {}
+        name = "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
+        entry = pwd.getpwnam(name)
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+    def prepare(self):
+        (self.folder / "password").write_text(PASSWORD)
+        if account := self.account():
+            self.folder.chmod(0o755)
+            os.chown(self.folder, account["user"], account["group"])
+            os.chown(self.folder / "password", account["user"], account["group"])
+        subprocess.run(
+            [
+                find_program("initdb"), "--pgdata", self.folder / "data", "--username", "visitor", "--no-sync",
+                "--auth", "scram-sha-256", "--pwfile", self.folder / "password", "--encoding", "UTF8",
+                "--locale", "C.UTF-8",
+            ],
+            check=True, capture_output=True, cwd=self.folder, env=self.environment, **account,
+        )
+
+    def command(self):
+        zone = self.environment.get("TZ", "UTC")
+        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "timezone": zone}
+        return [
+            find_program("postgres"), "-D", str(self.folder / "data"),
+            *(f"--{name}={value}" for name, value in settings.items()), *self.options,
+        ]
+
+    def check(self):
+        self.run("SELECT 1")
+
+    def run(self, statement, *parameters):
+        """Run one statement on a connection of its own, and return its rows."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=3) as connection:
+            cursor = connection.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def kill(self):
+        super().kill()
+        # Its own children outlive a killed postmaster for a moment, and keep the port.
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+
+class MariaDB(Server):
+    programs = ("mariadbd", "mariadb-install-db")
+    package = "mariadb-server-core"
+
+    @property
+    def url(self):
+        return f"mysql://visitor:{PASSWORD}@127.0.0.1:{self.port}/sessions"
+
+    def prepare(self):
+        subprocess.run(
+            [
+                find_program("mariadb-install-db"), "--no-defaults", f"--datadir={self.folder / 'data'}",
+                "--auth-root-authentication-method=normal", "--skip-test-db", *self.as_root(),
+            ],
+            check=True, capture_output=True, cwd=self.folder, env=self.environment,
+        )
+        (self.folder / "init.sql").write_text(
+            "CREATE DATABASE IF NOT EXISTS sessions;\n"
+            f"CREATE USER IF NOT EXISTS visitor@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+            "GRANT ALL ON *.* TO visitor@'127.0.0.1' WITH GRANT OPTION;\n"
+        )
+
+    def as_root(self):
+        return ["--user=root"] if os.geteuid() == 0 else []
+
+    def command(self):
+        return [
+            find_program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}", *self.as_root(),
+            "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}", f"--init-file={self.folder / 'init.sql'}",
+            "--innodb-buffer-pool-size=64M", "--skip-name-resolve", *self.options,
+        ]
+
+    def check(self):
+        self.run("SELECT 1")
+
+    def run(self, statement, *parameters):
+        """Run one statement on a connection of its own, and return its rows."""
+        import pymysql
+
+        with closing(
+            pymysql.connect(
+                host="127.0.0.1", port=self.port, user="visitor", password=PASSWORD, database="sessions",
+                autocommit=True, connect_timeout=3,
+            )
+        ) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall()
+
+
+class MongoDB(Server):
+    """The mongod that is installed, or else SecantusDB, which speaks MongoDB's protocol."""
+
+    package = "mongod from MongoDB, or SecantusDB from PyPI"
+
+    @classmethod
+    def missing(cls):
+        return [] if find_program("mongod") or find_spec("secantus") else ["mongod"]
+
+    @property
+    def url(self):
+        return f"mongodb://127.0.0.1:{self.port}/sessions"
+
+    def command(self):
+        where = [f"--port={self.port}"]
+        if program := find_program("mongod"):
+            return [program, "--bind_ip=127.0.0.1", f"--dbpath={self.folder}", *where, *self.options]
+        storage = f"--storage-path={self.folder / 'data'}"
+        return [sys.executable, "-m", "secantus", "--host=127.0.0.1", storage, *where, *self.options]
+
+    def check(self):
+        self.run("ping")
+
+    def run(self, command, value=1, **arguments):
+        """Run one command on a connection of its own."""
+        from pymongo import MongoClient
+
+        with MongoClient(self.url, serverSelectionTimeoutMS=2000) as client:
+            return client.get_default_database().command(command, value, **arguments)
+
+
+KINDS = {"redis": Redis, "postgres": Postgres, "mysql": MariaDB, "mongodb": MongoDB}
+
+
+class SharedServers:
+    """The servers of one test run, by kind and time zone; any process of the run may be the first to ask."""
+
+    variable = "WSGISESSIONS_TEST_SERVERS"
+    started = []
+    """Keeps the process objects of this process alive, which would complain of being left alone."""
+
+    def __init__(self):
+        self.folder = Path(os.environ[self.variable])
+
+    @classmethod
+    @contextmanager
+    def of_this_run(cls):
+        """Make the place where the run's processes meet; stop what they have started."""
+        folder = tempfile.mkdtemp(prefix="wsgisessions-run-")
+        os.environ[cls.variable] = folder
+        try:
+            yield
+        finally:
+            for note in Path(folder).glob("*.json"):
+                started = json.loads(note.read_text())
+                send_signal(started["pid"], signal.SIGKILL)
+                shutil.rmtree(started["folder"], ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            del os.environ[cls.variable]
+
+    def url(self, kind, zone=None):
+        """Return the URL of the run's server of a kind, after starting it if nobody has."""
+        given = os.environ.get(f"WSGISESSIONS_TEST_{kind.upper()}_URL")
+        if given and zone is None:
+            return given
+        name = f"{kind}-{(zone or 'local').replace('/', '-')}"
+        with (self.folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            note = self.folder / f"{name}.json"
+            if not note.exists():
+                server = KINDS[kind](zone=zone).__enter__()
+                self.started.append(server)
+                note.write_text(
+                    json.dumps({"url": server.url, "pid": server.process.pid, "folder": str(server.folder)})
+                )
+            return json.loads(note.read_text())["url"]

@@ -1,0 +1,64 @@
+"""What must be made anew in the child after a fork: locks that nobody here would release, connections."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+from weakref import WeakMethod
+
+T = TypeVar("T")
+
+_methods: list[WeakMethod[Callable[[], None]]] = []
+
+
+def call_after_fork(method: Callable[[], None]) -> None:
+    """Call a bound method in the child after each fork, for as long as its object lives."""
+    _methods.append(WeakMethod(method, _methods.remove))
+
+
+def _after_fork() -> None:
+    for reference in list(_methods):
+        method = reference()
+        if method is not None:
+            method()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class OnePerProcess(Generic[T]):
+    """One object a process: made at its first use, and made anew by a child after a fork.
+
+    The child leaves the parent's object alone and alive: to close an inherited connection would end the
+    parent's too.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._inherited: list[list[T]] = []
+        self._lock = threading.Lock()
+        call_after_fork(self._leave_to_parent)
+
+    def get(self) -> T:
+        """Return this process's object."""
+        try:
+            return self._made[0]
+        except IndexError:
+            with self._lock:
+                if not self._made:
+                    self._made.append(self._make())
+                return self._made[0]
+
+    def take(self) -> T | None:
+        """Return this process's object, if there is one, for closing; the next `get` makes another."""
+        with self._lock:
+            return self._made.pop() if self._made else None
+
+    def _leave_to_parent(self) -> None:
+        self._inherited.append(self._made)
+        self._made = []
+        self._lock = threading.Lock()

@@ -1,0 +1,402 @@
+"""Sessions in MySQL or MariaDB, by PyMySQL and SQLAlchemy's pool: for any number of machines."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+import pymysql
+from pymysql.constants import CLIENT, ER
+from pymysql.err import InterfaceError, IntegrityError, MySQLError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..forking import OnePerProcess
+from ..record import Clock, Outcome, Patch, Record, utc_now
+from .base import Store
+
+# Values are one JSON object of strings, so JSON_MERGE_PATCH merges it key by key and reformats nothing.
+# Times are UTC without a zone, set and compared by the client's clock: the server's zone changes nothing.
+# An owner is binary, for the collations that both servers know ignore spaces at the end.
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS {table} (
+    `key` CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    `values` JSON NOT NULL,
+    created_at DATETIME(6) NOT NULL,
+    touched_at DATETIME(6) NOT NULL,
+    expires_at DATETIME(6) NOT NULL,
+    owner VARBINARY(1024),
+    lease_token VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
+    lease_until DATETIME(6),
+    INDEX by_expires_at (expires_at),
+    INDEX by_owner (owner)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"""
+
+_CREATE = """
+INSERT INTO {table} (`key`, `values`, created_at, touched_at, expires_at, owner)
+VALUES (%(key)s, %(values)s, %(created_at)s, %(touched_at)s, %(expires_at)s, %(owner)s)"""
+
+_DELETE_IF_EXPIRED = "DELETE FROM {table} WHERE `key` = %(key)s AND expires_at <= %(now)s"
+
+_LOAD = """
+SELECT `values`, created_at, touched_at, expires_at, owner
+FROM {table} WHERE `key` = %(key)s AND expires_at > %(now)s"""
+
+# An update is put together from those of these that its patch needs.
+_UPDATE = "UPDATE {table} SET "
+_SET_KEY = "`key` = %(new_key)s"
+_SET_VALUES = "`values` = JSON_MERGE_PATCH(`values`, %(changes)s)"
+_REPLACE_VALUES = "`values` = %(set)s"
+_TOUCH = "touched_at = %(now)s, expires_at = %(expires_at)s"
+_SET_OWNER = "owner = %(owner)s"
+_CHANGE_NOTHING = "`key` = `key`"
+_IF_LIVE = " WHERE `key` = %(key)s AND expires_at > %(now)s"
+_IF_PRESENT = " AND JSON_CONTAINS(`values`, %(present)s)"
+_IF_ABSENT = " AND NOT JSON_CONTAINS(JSON_KEYS(`values`), %({name})s)"
+_IF_LEASED = " AND lease_token = %(token)s AND lease_until > %(now)s"
+
+_DELETE = "DELETE FROM {table} WHERE `key` = %(key)s AND expires_at > %(now)s"
+
+_IF_EMPTY = " AND JSON_LENGTH(`values`) = 0 AND owner IS NULL"
+
+_DELETE_EXPIRED = "DELETE FROM {table} WHERE expires_at <= %(now)s ORDER BY expires_at LIMIT %(limit)s"
+
+_ACQUIRE = """
+UPDATE {table} SET lease_token = %(token)s, lease_until = %(until)s
+WHERE `key` = %(key)s AND expires_at > %(now)s
+    AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_token = %(token)s)"""
+
+_RELEASE = """
+UPDATE {table} SET lease_token = NULL, lease_until = NULL
+WHERE `key` = %(key)s AND lease_token = %(token)s AND lease_until > %(now)s"""
+
+_FIND = """
+SELECT `key`, `values`, created_at, touched_at, expires_at, owner
+FROM {table} WHERE owner = %(owner)s AND expires_at > %(now)s"""
+
+_DELETE_OWNER = "DELETE FROM {table} WHERE owner = %(owner)s AND `key` <> %(keep)s AND expires_at > %(now)s"
+
+# Purging must not lock the gaps into which live traffic inserts.
+_ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+_URL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}
+
+_LONGEST_OWNER = 1024
+
+_REFUSALS = {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, ER.TABLEACCESS_DENIED_ERROR}
+
+_dump = msgspec.json.Encoder().encode
+_load_values = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class MySQLStore(Store):
+    """Sessions in one table, each method one statement in a transaction of its own.
+
+    The table must be made once by `setup()`, in a deployment script or at the app's start. Owners have
+    1,024 bytes of UTF-8 at most.
+
+    :param server: a `mysql://user:password@host/database` URL, with `unix_socket`, `ssl_ca`, `ssl_cert`
+        and `ssl_key` as its query; or a function that returns a new PyMySQL connection, in autocommit
+        mode and with `client_flag=CLIENT.FOUND_ROWS`.
+    :param table: the table's name, with the database's before a dot if it is another one.
+    :param max_connections: how many connections a process opens at most.
+    :param timeout: how many seconds a method waits for a connection, and again for its answer, before
+        `StoreUnavailable`. For a function, the time-outs that it sets hold instead of the latter.
+    :param clock: the present as an aware UTC datetime.
+    :raises ConfigurationError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        server: str | Callable[[], pymysql.Connection[Any]],
+        *,
+        table: str = "wsgisessions",
+        max_connections: int = 10,
+        timeout: float = 5,
+        clock: Clock = utc_now,
+    ) -> None:
+        if timeout <= 0:
+            raise ConfigurationError(f"MySQLStore(timeout=...) is in seconds, above 0; got {timeout!r}")
+        if max_connections < 1:
+            raise ConfigurationError(f"MySQLStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        self._table = ".".join(f"`{part.replace('`', '``')}`" for part in table.split(".")).replace("%", "%%")
+        self._max_connections = max_connections
+        self._timeout = timeout
+        self._clock = clock
+        self._connect = _connector(server, timeout)
+        self._pools = OnePerProcess(self._open_pool)
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session; one statement, and two more where the key is taken by an expired one."""
+        parameters = {
+            "key": key,
+            "values": _dump(record.values).decode(),
+            "created_at": _to_naive(record.created_at),
+            "touched_at": _to_naive(record.touched_at),
+            "expires_at": _to_naive(record.expires_at),
+            "owner": None if record.owner is None else _to_binary(record.owner),
+        }
+        while True:
+            try:
+                self._execute(_CREATE, parameters)
+                return True
+            except StoreError as error:
+                if not _is_duplicate(error):
+                    raise
+            if self._execute(_DELETE_IF_EXPIRED, {"key": key}) == 0:
+                return False
+
+    def load(self, key: str) -> Record | None:
+        """Return a session, or None if it is absent or expired."""
+        rows = self._query(_LOAD, {"key": key})
+        return _to_record(*rows[0]) if rows else None
+
+    def update(self, key: str, patch: Patch) -> Outcome:
+        """Apply a patch, whole or not at all; one statement, and another to explain a failure."""
+        return self._patch(key, None, patch)
+
+    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new key, in one statement."""
+        try:
+            return self._patch(key, new_key, patch)
+        except StoreError as error:
+            if _is_duplicate(error):
+                return Outcome.CONFLICT
+            raise
+
+    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+        """Delete a session, and tell whether there was one."""
+        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, {"key": key}) == 1
+
+    def delete_expired(self, limit: int = 1000) -> int:
+        """Delete expired sessions, the longest expired first, and return how many."""
+        return self._execute(_DELETE_EXPIRED, {"limit": limit})
+
+    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+        """Take the lease on a session until `lease` from now."""
+        until = _to_naive(self._clock() + lease)
+        return self._execute(_ACQUIRE, {"key": key, "token": token, "until": until}) == 1
+
+    def release(self, key: str, token: str) -> bool:
+        """Let go of a lease."""
+        return self._execute(_RELEASE, {"key": key, "token": token}) == 1
+
+    def find(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """Yield an owner's live sessions with their keys."""
+        rows = self._query(_FIND, {"owner": _to_binary(owner)})
+        yield from ((key, _to_record(*row)) for key, *row in rows)
+
+    def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
+        """Delete an owner's live sessions, all but one, and return how many."""
+        return self._execute(_DELETE_OWNER, {"owner": _to_binary(owner), "keep": keep or ""})
+
+    def setup(self) -> None:
+        """Create the table with its indexes if it is absent."""
+        self._execute(_TABLE, {})
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        pool = self._pools.take()
+        if pool is not None:
+            pool.dispose()
+
+    def _patch(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
+        removed: dict[str, str | None] = dict.fromkeys(patch.remove)
+        parameters: dict[str, Any] = {
+            "key": key,
+            "new_key": new_key,
+            "set": _dump(patch.set).decode(),
+            "changes": _dump(removed | dict(patch.set)).decode(),
+            "expires_at": None if patch.expires_at is None else _to_naive(patch.expires_at),
+            "owner": None if patch.owner is None else _to_binary(patch.owner),
+            "token": patch.token,
+        }
+        assignments = list(_assignments(new_key, patch)) or [_CHANGE_NOTHING]
+        statement = _UPDATE + ", ".join(assignments) + _IF_LIVE
+        present = {name: text for name, text in patch.expect.items() if text is not None}
+        if present:
+            parameters["present"] = _dump(present).decode()
+            statement += _IF_PRESENT
+        for number, name in enumerate(name for name, text in patch.expect.items() if text is None):
+            parameters[f"absent{number}"] = _dump(name).decode()
+            statement += _IF_ABSENT.replace("{name}", f"absent{number}")
+        if patch.token is not None:
+            statement += _IF_LEASED
+        if self._execute(statement, parameters) == 1:
+            return Outcome.DONE
+        may_conflict = patch.expect or patch.token is not None
+        return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
+
+    # --- statements and connections
+
+    def _execute(self, template: str, parameters: dict[str, Any]) -> int:
+        with self._cursor(template, parameters) as cursor:
+            return cursor.rowcount
+
+    def _query(self, template: str, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
+        with self._cursor(template, parameters) as cursor:
+            return cursor.fetchall()
+
+    @contextmanager
+    def _cursor(self, template: str, parameters: dict[str, Any]) -> Iterator[Any]:
+        """Execute a statement at the present time."""
+        statement = template.replace("{table}", self._table)
+        try:
+            connection = self._borrow()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(statement, {**parameters, "now": _to_naive(self._clock())})
+                yield cursor
+            except OperationalError as error:
+                connection.invalidate(error)
+                raise
+            except InterfaceError as error:
+                connection.invalidate(error)
+                raise
+            finally:
+                connection.close()
+        except MySQLError as error:
+            raise _explain(error) from error
+
+    def _borrow(self) -> PoolProxiedConnection:
+        pool = self._pools.get()
+        while True:
+            try:
+                connection = pool.connect()
+            except PoolTimeout as error:
+                raise StoreUnavailable(
+                    f"all {self._max_connections} connections of this process to MySQL were in use for"
+                    f" {self._timeout:g} s; raise max_connections"
+                ) from error
+            if not _is_stale(connection.dbapi_connection):
+                return connection
+            connection.invalidate()
+            connection.close()
+
+    def _open_pool(self) -> QueuePool:
+        return QueuePool(
+            self._connect,
+            pool_size=self._max_connections,
+            max_overflow=0,
+            timeout=self._timeout,
+            use_lifo=True,
+            reset_on_return=None,  # autocommit leaves nothing to roll back, which would be a round trip
+        )
+
+
+def _assignments(new_key: str | None, patch: Patch) -> Iterator[str]:
+    if new_key is not None:
+        yield _SET_KEY
+    if patch.clear:
+        yield _REPLACE_VALUES
+    elif patch.set or patch.remove:
+        yield _SET_VALUES
+    if patch.expires_at is not None:
+        yield _TOUCH
+    if patch.owner is not None:
+        yield _SET_OWNER
+
+
+def _connector(server: object, timeout: float) -> Callable[[], Any]:
+    """Return what opens a connection."""
+    if not isinstance(server, str):
+        if callable(server):
+            return lambda: _checked(server())
+        raise ConfigurationError(
+            "MySQLStore takes a mysql:// URL or a function that returns a PyMySQL connection;"
+            f" got {type(server).__name__}"
+        )
+    parts = urlsplit(server)
+    database = unquote(parts.path.strip("/"))
+    if not parts.scheme.startswith("mysql") or not database:
+        raise ConfigurationError("a MySQL URL is mysql://user:password@host/database")
+    options = dict(parse_qsl(parts.query))
+    if unknown := options.keys() - _URL_OPTIONS:
+        raise ConfigurationError(
+            f"a MySQL URL's query has {', '.join(sorted(_URL_OPTIONS))} only; got {', '.join(sorted(unknown))}."
+            " For other options give MySQLStore a function that returns a connection"
+        )
+    return lambda: pymysql.connect(
+        host=parts.hostname or "localhost",
+        port=parts.port or 3306,
+        user=unquote(parts.username or "") or None,
+        password=unquote(parts.password or ""),
+        database=database,
+        charset="utf8mb4",
+        sql_mode="STRICT_TRANS_TABLES",
+        init_command=_ISOLATION,
+        autocommit=True,
+        client_flag=CLIENT.FOUND_ROWS,
+        connect_timeout=timeout,
+        read_timeout=timeout,
+        write_timeout=timeout,
+        **options,
+    )
+
+
+def _checked(connection: pymysql.Connection[Any]) -> pymysql.Connection[Any]:
+    if not connection.get_autocommit() or not connection.client_flag & CLIENT.FOUND_ROWS:
+        connection.close()
+        raise ConfigurationError(
+            "MySQLStore needs connections with autocommit=True and client_flag=CLIENT.FOUND_ROWS"
+        )
+    return connection
+
+
+def _is_stale(connection: Any) -> bool:
+    """Tell whether the server has hung up; an idle connection has nothing to say otherwise.
+
+    PyMySQL has no public way to ask without a round trip.
+    """
+    if not connection.open:
+        return True
+    poll = select.poll()
+    poll.register(connection._sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is_duplicate(error: StoreError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, IntegrityError) and cause.args[0] == ER.DUP_ENTRY
+
+
+def _explain(error: MySQLError) -> StoreError:
+    code = error.args[0] if error.args else None
+    if isinstance(error, ProgrammingError) and code == ER.NO_SUCH_TABLE:
+        return StoreError("the table of sessions is missing; call MySQLStore.setup() once")
+    if code in _REFUSALS:
+        return StoreError(f"MySQL refused the connection: {error.args[-1]}")
+    if isinstance(error, OperationalError | InterfaceError):
+        return StoreUnavailable(f"MySQL cannot serve now: {error.args[-1]} ({code})")
+    # The server's text may quote what it was given.
+    return StoreError(f"MySQL failed: {type(error).__name__} ({code})")
+
+
+def _to_binary(owner: str) -> bytes:
+    binary = owner.encode()
+    if len(binary) > _LONGEST_OWNER:
+        raise StoreError(f"MySQLStore keeps owners of {_LONGEST_OWNER} bytes at most; got {len(binary)} bytes")
+    return binary
+
+
+def _to_naive(instant: datetime) -> datetime:
+    return instant.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def _to_record(
+    values: str, created_at: datetime, touched_at: datetime, expires_at: datetime, owner: bytes | None
+) -> Record:
+    return Record(
+        _load_values(values),
+        created_at.replace(tzinfo=timezone.utc),
+        touched_at.replace(tzinfo=timezone.utc),
+        expires_at.replace(tzinfo=timezone.utc),
+        None if owner is None else owner.decode(),
+    )

@@ -1,0 +1,438 @@
+"""Sessions in PostgreSQL, by psycopg 3 and its pool: for any number of machines."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import psycopg
+from psycopg import errors, sql
+from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..forking import OnePerProcess
+from ..record import Clock, Outcome, Patch, Record, utc_now
+from .base import Store
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+# Values are one jsonb object of strings, so || merges it key by key and reformats nothing.
+#
+# A touch changes expires_at, which has no index, so the new version of the row stays on its page and no
+# index grows (a heap-only tuple). The index is on purge_at, which a touch leaves alone: it says when to
+# look next, and the purge that then finds the session alive moves it on.
+
+_TABLE = """
+CREATE {unlogged} TABLE IF NOT EXISTS {table} (
+    key text COLLATE "C" PRIMARY KEY,
+    "values" jsonb NOT NULL,
+    created_at timestamptz NOT NULL,
+    touched_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    purge_at timestamptz NOT NULL,
+    owner text COLLATE "C",
+    lease_token text,
+    lease_until timestamptz
+) WITH (fillfactor = 80)"""
+
+_PURGE_INDEX = "CREATE INDEX IF NOT EXISTS {purge_index} ON {table} (purge_at)"
+
+_OWNER_INDEX = "CREATE INDEX IF NOT EXISTS {owner_index} ON {table} (owner) WHERE owner IS NOT NULL"
+
+# CREATE ... IF NOT EXISTS fails when two sessions run it at once.
+_LOCK_SETUP = "SELECT pg_advisory_xact_lock(hashtext('wsgisessions setup'))"
+
+_SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
+
+_CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema}"
+
+# An expired session does not take its key: it is overwritten as if it were absent.
+_CREATE = """
+INSERT INTO {table} AS session (key, "values", created_at, touched_at, expires_at, purge_at, owner)
+VALUES (%(key)s, %(values)s, %(created_at)s, %(touched_at)s, %(expires_at)s, %(expires_at)s, %(owner)s)
+ON CONFLICT (key) DO UPDATE SET
+    "values" = excluded."values", created_at = excluded.created_at, touched_at = excluded.touched_at,
+    expires_at = excluded.expires_at, purge_at = excluded.purge_at, owner = excluded.owner,
+    lease_token = NULL, lease_until = NULL
+WHERE session.expires_at <= %(now)s"""
+
+_RECORD = """
+"values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC', expires_at AT TIME ZONE 'UTC', owner"""
+
+_LOAD = "SELECT" + _RECORD + " FROM {table} WHERE key = %s AND expires_at > %s"
+
+# An update is put together from those of these that its patch needs; a touch does not rewrite the values.
+_UPDATE = "UPDATE {table} SET "
+_SET_KEY = "key = %(new_key)s"
+_SET_VALUES = """"values" = ("values" - %(remove)s::text[]) || %(set)s::jsonb"""
+_REPLACE_VALUES = """"values" = %(set)s::jsonb"""
+_TOUCH = "touched_at = %(now)s, expires_at = %(expires_at)s, purge_at = least(purge_at, %(expires_at)s)"
+_SET_OWNER = "owner = %(owner)s"
+_CHANGE_NOTHING = "key = key"
+_IF_LIVE = " WHERE key = %(key)s AND expires_at > %(now)s"
+_IF_PRESENT = """ AND "values" @> %(present)s::jsonb"""
+_IF_ABSENT = """ AND NOT "values" ?| %(absent)s::text[]"""
+_IF_LEASED = " AND lease_token = %(token)s AND lease_until > %(now)s"
+
+_DELETE = "DELETE FROM {table} WHERE key = %s AND expires_at > %s"
+
+_IF_EMPTY = """ AND "values" = '{{}}' AND owner IS NULL"""
+
+# Rows that a request is changing at this moment are skipped, so neither waits for the other.
+_PURGE = """
+WITH due AS (
+    SELECT key, expires_at <= %(now)s AS is_expired FROM {table}
+    WHERE purge_at <= %(now)s ORDER BY purge_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM {table} AS session USING due WHERE session.key = due.key AND is_expired
+), postponed AS (
+    UPDATE {table} AS session SET purge_at = session.expires_at FROM due
+    WHERE session.key = due.key AND NOT is_expired
+)
+SELECT count(*), count(*) FILTER (WHERE is_expired) FROM due"""
+
+_ACQUIRE = """
+UPDATE {table} SET lease_token = %(token)s, lease_until = %(until)s
+WHERE key = %(key)s AND expires_at > %(now)s
+    AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_token = %(token)s)"""
+
+_RELEASE = """
+UPDATE {table} SET lease_token = NULL, lease_until = NULL
+WHERE key = %s AND lease_token = %s AND lease_until > %s"""
+
+_FIND = "SELECT key," + _RECORD + " FROM {table} WHERE owner = %s AND expires_at > %s"
+
+_DELETE_OWNER = "DELETE FROM {table} WHERE owner = %s AND key IS DISTINCT FROM %s AND expires_at > %s"
+
+_MOST_STALE = 100
+
+_dump = msgspec.json.Encoder().encode
+_load_values = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class PostgresStore(Store):
+    """Sessions in one table, each method one statement in a transaction of its own.
+
+    The table must be made once by `setup()`, in a deployment script or at the app's start.
+
+    :param server: a `postgresql://` URL or libpq connection string, or a `psycopg_pool.ConnectionPool`
+        that is already there (its connections should be in autocommit mode, else each method costs two
+        round trips more; after a fork it cannot be used).
+    :param schema: the table's schema; by default the first of the connection's search path.
+    :param table: the table's name.
+    :param unlogged: whether `setup` makes the table unlogged: faster to write, but emptied when the
+        server crashes, and absent from its replicas.
+    :param prepare: whether to use prepared statements; False behind a PgBouncer that does not know them.
+    :param max_connections: how many connections a process opens at most.
+    :param timeout: how many seconds a method waits for a connection, and again for its answer, before
+        `StoreUnavailable`. For a pool that was already there, the pool's own timeouts hold.
+    :param clock: the present as an aware UTC datetime.
+    :raises ConfigurationError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        server: str | ConnectionPool[Any],
+        *,
+        schema: str | None = None,
+        table: str = "wsgisessions",
+        unlogged: bool = False,
+        prepare: bool = True,
+        max_connections: int = 10,
+        timeout: float = 5,
+        clock: Clock = utc_now,
+    ) -> None:
+        if timeout <= 0:
+            raise ConfigurationError(f"PostgresStore(timeout=...) is in seconds, above 0; got {timeout!r}")
+        if max_connections < 1:
+            raise ConfigurationError(f"PostgresStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        self._schema = schema
+        self._names: dict[str, sql.Composable] = {
+            "table": sql.Identifier(table) if schema is None else sql.Identifier(schema, table),
+            "schema": sql.Identifier(schema or ""),
+            "purge_index": sql.Identifier(f"{table}_purge_at"),
+            "owner_index": sql.Identifier(f"{table}_owner"),
+            "unlogged": sql.SQL("UNLOGGED" if unlogged else ""),
+        }
+        self._statements: dict[str, bytes] = {}
+        self._prepare = prepare
+        self._max_connections = max_connections
+        self._timeout = timeout
+        self._clock = clock
+        self._conninfo = server if isinstance(server, str) else None
+        if isinstance(server, str):
+            self._pools = OnePerProcess(lambda: self._open_pool(server))
+        elif callable(getattr(server, "getconn", None)):
+            self._pools = OnePerProcess(_only_here(server))
+        else:
+            raise ConfigurationError(
+                "PostgresStore takes a postgresql:// URL or a psycopg_pool.ConnectionPool;"
+                f" got {type(server).__name__}"
+            )
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session."""
+        parameters = {
+            "key": key,
+            "values": _dump(record.values).decode(),
+            "created_at": record.created_at,
+            "touched_at": record.touched_at,
+            "expires_at": record.expires_at,
+            "owner": record.owner,
+            "now": self._clock(),
+        }
+        return self._execute(_CREATE, parameters) == 1
+
+    def load(self, key: str) -> Record | None:
+        """Return a session, or None if it is absent or expired."""
+        with self._cursor(_LOAD, (key, self._clock())) as cursor:
+            row = cursor.fetchone()
+        return None if row is None else _to_record(*row)
+
+    def update(self, key: str, patch: Patch) -> Outcome:
+        """Apply a patch, whole or not at all; one statement, and another to explain a failure."""
+        return self._patch(key, None, patch)
+
+    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new key, in one statement."""
+        try:
+            return self._patch(key, new_key, patch)
+        except StoreError as error:
+            if isinstance(error.__cause__, errors.UniqueViolation):
+                return Outcome.CONFLICT
+            raise
+
+    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+        """Delete a session, and tell whether there was one."""
+        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, (key, self._clock())) == 1
+
+    def delete_expired(self, limit: int = 1000) -> int:
+        """Delete expired sessions, the longest expired first, and return how many.
+
+        One statement for each `limit` sessions that were touched since they were last looked at.
+        """
+        while True:
+            with self._cursor(_PURGE, {"now": self._clock(), "limit": limit}) as cursor:
+                due, expired = cast("tuple[int, int]", cursor.fetchone())
+            if expired or due < limit:
+                return expired
+
+    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+        """Take the lease on a session until `lease` from now."""
+        now = self._clock()
+        return self._execute(_ACQUIRE, {"key": key, "token": token, "until": now + lease, "now": now}) == 1
+
+    def release(self, key: str, token: str) -> bool:
+        """Let go of a lease."""
+        return self._execute(_RELEASE, (key, token, self._clock())) == 1
+
+    def find(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """Yield an owner's live sessions with their keys."""
+        with self._cursor(_FIND, (owner, self._clock())) as cursor:
+            rows = cursor.fetchall()
+        yield from ((key, _to_record(*row)) for key, *row in rows)
+
+    def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
+        """Delete an owner's live sessions, all but one, and return how many."""
+        return self._execute(_DELETE_OWNER, (owner, keep, self._clock()))
+
+    def setup(self) -> None:
+        """Create the schema, the table and its indexes, those of them that are absent."""
+        with self._connection() as connection, connection.transaction():
+            connection.execute(_LOCK_SETUP)
+            if self._schema is not None and connection.execute(_SCHEMA_EXISTS, (self._schema,)).rowcount == 0:
+                connection.execute(self._statement(_CREATE_SCHEMA))
+            for statement in (_TABLE, _PURGE_INDEX, _OWNER_INDEX):
+                connection.execute(self._statement(statement))
+
+    def close(self) -> None:
+        """Close this process's connections, if the store opened them."""
+        pool = None if self._conninfo is None else self._pools.take()
+        if pool is not None:
+            pool.close()
+
+    def _patch(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
+        assignments = list(_assignments(new_key, patch)) or [_CHANGE_NOTHING]
+        statement = _UPDATE + ", ".join(assignments) + _IF_LIVE
+        parameters: dict[str, Any] = {
+            "key": key,
+            "new_key": new_key,
+            "set": _dump(patch.set).decode(),
+            "remove": list(patch.remove),
+            "expires_at": patch.expires_at,
+            "owner": patch.owner,
+            "token": patch.token,
+            "now": self._clock(),
+        }
+        if patch.expect:
+            present = {name: text for name, text in patch.expect.items() if text is not None}
+            parameters["present"] = _dump(present).decode()
+            parameters["absent"] = [name for name, text in patch.expect.items() if text is None]
+            statement += _IF_PRESENT + _IF_ABSENT
+        if patch.token is not None:
+            statement += _IF_LEASED
+        if self._execute(statement, parameters) == 1:
+            return Outcome.DONE
+        may_conflict = patch.expect or patch.token is not None
+        return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
+
+    # --- statements and connections
+
+    def _statement(self, template: str) -> bytes:
+        try:
+            return self._statements[template]
+        except KeyError:
+            statement = sql.SQL(cast("LiteralString", template)).format(**self._names).as_bytes(None)
+            return self._statements.setdefault(template, statement)
+
+    def _execute(self, template: str, parameters: Any) -> int:
+        with self._cursor(template, parameters) as cursor:
+            return cursor.rowcount
+
+    @contextmanager
+    def _cursor(self, template: str, parameters: Any) -> Iterator[psycopg.Cursor[Any]]:
+        with self._connection() as connection:
+            yield connection.execute(self._statement(template), parameters, binary=True)
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            pool = self._pools.get()
+            connection = self._borrow(pool)
+            try:
+                with connection:
+                    yield connection
+            finally:
+                pool.putconn(connection)
+        except psycopg.Error as error:
+            raise _explain(error) from error
+
+    def _borrow(self, pool: ConnectionPool[Any]) -> psycopg.Connection[Any]:
+        for _ in range(_MOST_STALE):
+            try:
+                connection = pool.getconn(self._timeout)
+            except PoolTimeout as error:
+                raise self._explain_timeout(error) from error
+            if not _is_stale(connection):
+                break
+            connection.close()
+            pool.putconn(connection)
+        return connection
+
+    def _open_pool(self, conninfo: str) -> ConnectionPool[Any]:
+        return ConnectionPool(
+            conninfo,
+            connection_class=_BoundedConnection,
+            configure=self._bound,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": 5 if self._prepare else None,
+                "connect_timeout": max(2, round(self._timeout)),  # libpq knows no shorter one
+            },
+            min_size=0,
+            max_size=self._max_connections,
+            timeout=self._timeout,
+            reconnect_timeout=1,  # or its back-off would outlast the server's absence
+            open=True,
+        )
+
+    def _bound(self, connection: _BoundedConnection) -> None:
+        connection.answer_timeout = self._timeout
+
+    def _explain_timeout(self, error: PoolTimeout) -> StoreError:
+        """Find out why there is no connection: the pool only logs what its workers were told."""
+        if self._conninfo is None:
+            return StoreUnavailable(f"the pool had no connection to PostgreSQL within {self._timeout:g} s")
+        try:
+            psycopg.connect(self._conninfo, connect_timeout=2).close()
+        except psycopg.OperationalError as reason:
+            error.__cause__ = reason
+            return _explain(reason)
+        return StoreUnavailable(
+            f"all {self._max_connections} connections of this process to PostgreSQL were in use for"
+            f" {self._timeout:g} s; raise max_connections"
+        )
+
+
+def _assignments(new_key: str | None, patch: Patch) -> Iterator[str]:
+    if new_key is not None:
+        yield _SET_KEY
+    if patch.clear:
+        yield _REPLACE_VALUES
+    elif patch.set or patch.remove:
+        yield _SET_VALUES
+    if patch.expires_at is not None:
+        yield _TOUCH
+    if patch.owner is not None:
+        yield _SET_OWNER
+
+
+class _BoundedConnection(psycopg.Connection[Any]):
+    """Gives up on a server that has stopped answering; libpq would wait for it without end."""
+
+    answer_timeout: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                # An answer may still come, and must not be taken for that to another question.
+                self.pgconn.finish()
+            raise
+
+
+def _only_here(pool: ConnectionPool[Any]) -> Callable[[], ConnectionPool[Any]]:
+    """Return what gives a ready-made pool to the process that made it, and to no child of it."""
+    process = os.getpid()
+
+    def get() -> ConnectionPool[Any]:
+        if os.getpid() != process:
+            raise StoreError(
+                "a psycopg_pool.ConnectionPool cannot be used after a fork; give PostgresStore the URL"
+                " instead, and each process opens a pool of its own"
+            )
+        return pool
+
+    return get
+
+
+def _is_stale(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether the server has hung up; an idle connection has nothing to say otherwise."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _explain(error: psycopg.Error) -> StoreError:
+    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
+        return StoreError("the table of sessions is missing; call PostgresStore.setup() once")
+    if isinstance(error, psycopg.OperationalError) and "authentication failed" not in str(error):
+        return StoreUnavailable(f"PostgreSQL cannot serve now: {_first_line(error)}")
+    if isinstance(error, psycopg.OperationalError):
+        return StoreError(f"PostgreSQL refused the connection: {_first_line(error)}")
+    # The server's text may quote what it was given.
+    return StoreError(f"PostgreSQL failed: {type(error).__name__} ({error.sqlstate})")
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _to_record(values: str, created_at: datetime, touched_at: datetime, expires_at: datetime, owner: str) -> Record:
+    return Record(
+        _load_values(values),
+        created_at.replace(tzinfo=timezone.utc),
+        touched_at.replace(tzinfo=timezone.utc),
+        expires_at.replace(tzinfo=timezone.utc),
+        owner,
+    )

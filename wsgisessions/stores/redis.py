@@ -1,0 +1,437 @@
+"""Sessions in Redis or Valkey: one server, a cluster, or servers that Sentinel watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from hashlib import sha1
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..forking import OnePerProcess
+from ..record import Outcome, Patch, Record
+from .base import Store
+
+# A session is a hash: created_at, touched_at and expires_at in microseconds since 1970, perhaps owner,
+# lease_token and lease_until, and a field for each session key, with "=" before it. The hash expires with
+# the session. An owner's sessions are a sorted set of their hashes' names by deadline, in milliseconds,
+# that expires with the last of them. Its name is made in the script from the owner that the hash names;
+# in a cluster, where a script must stay on its keys' node, the prefix is empty and the client follows up.
+#
+# A full server refuses the commands of a script that need memory, and runs the others: so the former come
+# first, and a refused script has changed nothing.
+
+_START = """
+local session, owners = KEYS[1], ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+
+local function integer(number) return string.format('%.0f', number) end
+local function milliseconds(microseconds) return integer(math.ceil(microseconds / 1000)) end
+
+local function enter(index, name, expires_at)
+    redis.call('ZADD', index, milliseconds(expires_at), name)
+    redis.call('ZREMRANGEBYSCORE', index, '-inf', milliseconds(now))
+    local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
+    if last[2] then redis.call('PEXPIREAT', index, integer(last[2])) end
+end
+"""
+
+# ARGV: index prefix, expires_at, owner or '', field, text, field, text ...
+_CREATE = """
+local expires_at, owner = ARGV[2], ARGV[3]
+if redis.call('EXISTS', session) == 1 then return 0 end
+for i = 4, #ARGV, 2 do redis.call('HSET', session, ARGV[i], ARGV[i + 1]) end
+if owner ~= '' and owners ~= '' then enter(owners .. owner, session, expires_at) end
+redis.call('PEXPIREAT', session, milliseconds(expires_at))
+return 1
+"""
+
+# KEYS: the hash, and what to rename it to, if anything.
+# ARGV: index prefix, expires_at or '', owner or '', token or '', clear or '', take or '', how many texts are
+# expected, how many fields must be absent, how many are removed; these, and the fields to set with their texts.
+# Returns what became of it, and if an index must know of it, whose session it is until when. With `take`, which
+# a cluster needs to rename to a key of another node, the hash is deleted and returned.
+_PATCH = """
+local expires_at, owner, token, clear, take = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local old = redis.call('HMGET', session, 'expires_at', 'owner', 'lease_token', 'lease_until')
+if not old[1] then return {'GONE'} end
+if token ~= '' and (old[3] ~= token or tonumber(old[4]) <= now) then return {'CONFLICT'} end
+local at = 10
+for i = 1, ARGV[7] do
+    if redis.call('HGET', session, ARGV[at]) ~= ARGV[at + 1] then return {'CONFLICT'} end
+    at = at + 2
+end
+for i = 1, ARGV[8] do
+    if redis.call('HEXISTS', session, ARGV[at]) == 1 then return {'CONFLICT'} end
+    at = at + 1
+end
+local renamed = KEYS[2] or session
+if renamed ~= session and redis.call('EXISTS', renamed) == 1 then return {'CONFLICT'} end
+
+local new_owner = owner ~= '' and owner or old[2]
+local new_expires_at = expires_at ~= '' and expires_at or old[1]
+local moves = renamed ~= session or owner ~= '' or expires_at ~= ''
+if new_owner and moves and owners ~= '' then enter(owners .. new_owner, renamed, new_expires_at) end
+if owner ~= '' then redis.call('HSET', session, 'owner', owner) end
+if expires_at ~= '' then redis.call('HSET', session, 'touched_at', integer(now), 'expires_at', expires_at) end
+local removed, set = at, at + ARGV[9]
+local kept = {}
+for i = set, #ARGV, 2 do
+    redis.call('HSET', session, ARGV[i], ARGV[i + 1])
+    kept[ARGV[i]] = true
+end
+for i = removed, set - 1 do
+    if not kept[ARGV[i]] then redis.call('HDEL', session, ARGV[i]) end
+end
+if clear ~= '' then
+    for _, field in ipairs(redis.call('HKEYS', session)) do
+        if string.sub(field, 1, 1) == '=' and not kept[field] then redis.call('HDEL', session, field) end
+    end
+end
+if expires_at ~= '' then redis.call('PEXPIREAT', session, milliseconds(expires_at)) end
+if renamed ~= session then redis.call('RENAME', session, renamed) end
+if old[2] and owners ~= '' and (renamed ~= session or old[2] ~= new_owner) then
+    redis.call('ZREM', owners .. old[2], session)
+end
+if take ~= '' then
+    local fields = redis.call('HGETALL', session)
+    redis.call('DEL', session)
+    return {'DONE', new_owner or '', new_expires_at, fields}
+end
+if new_owner and moves then return {'DONE', new_owner, new_expires_at} end
+return {'DONE'}
+"""
+
+# ARGV: index prefix, if empty or '', if owned by or ''
+_DELETE = """
+local if_empty, if_owned = ARGV[2], ARGV[3]
+local fields = redis.call('HKEYS', session)
+if #fields == 0 then return 0 end
+local owner = redis.call('HGET', session, 'owner')
+if if_owned ~= '' and owner ~= if_owned then return 0 end
+if if_empty ~= '' then
+    if owner then return 0 end
+    for _, field in ipairs(fields) do
+        if string.sub(field, 1, 1) == '=' then return 0 end
+    end
+end
+redis.call('DEL', session)
+if owner and owners ~= '' then redis.call('ZREM', owners .. owner, session) end
+return 1
+"""
+
+# ARGV: index prefix, token, lease in microseconds
+_ACQUIRE = """
+local token, lease = ARGV[2], ARGV[3]
+local old = redis.call('HMGET', session, 'expires_at', 'lease_token', 'lease_until')
+if not old[1] then return 0 end
+if old[2] and old[2] ~= token and tonumber(old[3]) > now then return 0 end
+redis.call('HSET', session, 'lease_token', token, 'lease_until', integer(now + lease))
+return 1
+"""
+
+# ARGV: index prefix, token
+_RELEASE = """
+local old = redis.call('HMGET', session, 'lease_token', 'lease_until')
+if old[1] ~= ARGV[2] or tonumber(old[2]) <= now then return 0 end
+return redis.call('HDEL', session, 'lease_token', 'lease_until') > 0 and 1 or 0
+"""
+
+# KEYS: the index. ARGV: index prefix, owner, the name to keep or ''
+_DELETE_OWNER = """
+local deleted = 0
+for _, name in ipairs(redis.call('ZRANGE', session, 0, -1)) do
+    if name ~= ARGV[3] then
+        if redis.call('HGET', name, 'owner') == ARGV[2] then deleted = deleted + redis.call('DEL', name) end
+        redis.call('ZREM', session, name)
+    end
+end
+return deleted
+"""
+
+# KEYS: the index. ARGV: index prefix, name, expires_at
+_ENTER = "enter(session, ARGV[2], ARGV[3])"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+_REFUSALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+_PASSING = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.ClusterError,
+    exceptions.TryAgainError,
+    exceptions.RedisClusterException,
+)
+
+
+class _Script:
+    """A script and the name that the server gives it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = _START + text
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+_create, _patch, _delete = _Script(_CREATE), _Script(_PATCH), _Script(_DELETE)
+_acquire, _release = _Script(_ACQUIRE), _Script(_RELEASE)
+_delete_owner, _enter = _Script(_DELETE_OWNER), _Script(_ENTER)
+
+
+class RedisStore(Store):
+    """Sessions as hashes that the server expires by itself, to the millisecond; each method one script.
+
+    What an acknowledged write survives is the server's configuration: `appendfsync always` is for those
+    that must survive its death. Replication is asynchronous, so a failover may lose the last moments.
+
+    In a cluster `rename`, and writing an owner or touching an owner's session, take two round trips.
+
+    :param server: a URL, `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port` or
+        `redis+sentinel://host:port,host:port/service`, or a `redis.Redis`, `redis.RedisCluster` or
+        `redis.ConnectionPool` that is already there. A client should not retry by itself
+        (`retry=Retry(NoBackoff(), 0)`), lest it applies a patch twice.
+    :param prefix: what the names of the server's keys start with.
+    :param timeout: how many seconds a method waits for a connection, and again for its answer, before
+        `StoreUnavailable`. For a client that was already there, its own time-outs hold.
+    :raises ConfigurationError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        server: str | redis.Redis | redis.RedisCluster | redis.ConnectionPool,
+        *,
+        prefix: str = "wsgisessions:",
+        timeout: float = 5,
+    ) -> None:
+        if timeout <= 0:
+            raise ConfigurationError(f"RedisStore(timeout=...) is in seconds, above 0; got {timeout!r}")
+        self._prefix = prefix
+        self._is_ours = isinstance(server, str)
+        self._clients = OnePerProcess(_connector(server, timeout))
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session."""
+        fields = {
+            "created_at": _to_integer(record.created_at),
+            "touched_at": _to_integer(record.touched_at),
+            "expires_at": _to_integer(record.expires_at),
+            **{"=" + name: text for name, text in record.values.items()},
+        }
+        if record.owner is not None:
+            fields["owner"] = record.owner
+        return self._create(key, record.owner or "", fields)
+
+    def load(self, key: str) -> Record | None:
+        """Return a session, or None if it is absent or expired."""
+        with self._client() as client:
+            fields = client.hgetall(self._prefix + key)
+        return _to_record(fields) if fields else None
+
+    def update(self, key: str, patch: Patch) -> Outcome:
+        """Apply a patch, whole or not at all."""
+        outcome, *indexed = self._patch([key], patch)
+        if indexed:
+            self._enter(key, *indexed)
+        return Outcome[outcome]
+
+    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new key; in a cluster, take it from one node to another."""
+        if not self._is_cluster():
+            return Outcome[self._patch([key, new_key], patch)[0]]
+        outcome, *taken = self._patch([key], patch, take=True)
+        if outcome != "DONE":
+            return Outcome[outcome]
+        owner, _, pairs = taken
+        names = [_text(each) for each in pairs]
+        fields = dict(zip(names[::2], names[1::2], strict=True))
+        is_moved = False
+        try:
+            is_moved = self._create(new_key, owner, fields)
+        finally:
+            if not is_moved:
+                self._create(key, owner, fields)
+        return Outcome.DONE if is_moved else Outcome.CONFLICT
+
+    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+        """Delete a session, and tell whether there was one."""
+        return self._run(_delete, [self._prefix + key], "1" if if_empty else "", "") == 1
+
+    def delete_expired(self, limit: int = 1000) -> int:
+        """Return 0: the server deletes them by itself."""
+        return 0
+
+    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+        """Take the lease on a session until `lease` from now."""
+        return self._run(_acquire, [self._prefix + key], token, str(lease // _MICROSECOND)) == 1
+
+    def release(self, key: str, token: str) -> bool:
+        """Let go of a lease."""
+        return self._run(_release, [self._prefix + key], token) == 1
+
+    def find(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """Yield an owner's live sessions with their keys; one round trip, and another for each."""
+        for name in self._names(owner):
+            with self._client() as client:
+                fields = client.hgetall(name)
+            if fields and (record := _to_record(fields)).owner == owner:
+                yield name.removeprefix(self._prefix), record
+            else:
+                with self._client() as client:
+                    client.zrem(self._index(owner), name)
+
+    def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
+        """Delete an owner's live sessions, all but one; in a cluster, one after the other."""
+        kept = "" if keep is None else self._prefix + keep
+        if not self._is_cluster():
+            return int(self._run(_delete_owner, [self._index(owner)], owner, kept))
+        return sum(self._run(_delete, [name], "", owner) for name in self._names(owner) if name != kept)
+
+    def close(self) -> None:
+        """Close this process's connections, if the store opened them."""
+        client = self._clients.take() if self._is_ours else None
+        if client is not None:
+            client.close()
+
+    def _create(self, key: str, owner: str, fields: Mapping[str, str]) -> bool:
+        pairs = [each for pair in fields.items() for each in pair]
+        is_created = self._run(_create, [self._prefix + key], fields["expires_at"], owner, *pairs) == 1
+        if is_created and owner and self._is_cluster():
+            self._enter(key, owner, fields["expires_at"])
+        return is_created
+
+    def _patch(self, keys: Sequence[str], patch: Patch, *, take: bool = False) -> list[Any]:
+        present = [each for name, text in patch.expect.items() if text is not None for each in ("=" + name, text)]
+        absent = ["=" + name for name, text in patch.expect.items() if text is None]
+        answer = self._run(
+            _patch,
+            [self._prefix + key for key in keys],
+            "" if patch.expires_at is None else _to_integer(patch.expires_at),
+            patch.owner or "",
+            patch.token or "",
+            "1" if patch.clear else "",
+            "1" if take else "",
+            len(present) // 2,
+            len(absent),
+            len(patch.remove),
+            *present,
+            *absent,
+            *("=" + name for name in patch.remove),
+            *(each for name, text in patch.set.items() for each in ("=" + name, text)),
+        )
+        return [_text(each) if isinstance(each, bytes) else each for each in answer]
+
+    # --- owners
+
+    def _index(self, owner: str) -> str:
+        return f"{self._prefix}owner:{owner}"
+
+    def _names(self, owner: str) -> list[str]:
+        with self._client() as client:
+            return [_text(name) for name in client.zrange(self._index(owner), 0, -1)]
+
+    def _enter(self, key: str, owner: str, expires_at: str) -> None:
+        if self._is_cluster():
+            self._run(_enter, [self._index(owner)], self._prefix + key, expires_at)
+
+    # --- the client
+
+    def _is_cluster(self) -> bool:
+        return hasattr(self._clients.get(), "keyslot")
+
+    def _run(self, script: _Script, names: Sequence[str], *arguments: Any) -> Any:
+        with self._client() as client:
+            prefix = "" if self._is_cluster() else self._index("")
+            try:
+                return client.evalsha(script.sha, len(names), *names, prefix, *arguments)
+            except exceptions.NoScriptError:
+                return client.eval(script.text, len(names), *names, prefix, *arguments)
+
+    @contextmanager
+    def _client(self) -> Iterator[Any]:
+        try:
+            yield self._clients.get()
+        except exceptions.RedisError as error:
+            raise _explain(error) from error
+
+
+def _connector(server: object, timeout: float) -> Callable[[], Any]:
+    """Return what makes a process's client."""
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+    }
+    if not isinstance(server, str):
+        if callable(getattr(server, "evalsha", None)):
+            return lambda: server
+        if callable(getattr(server, "get_connection", None)):
+            return lambda: redis.Redis(connection_pool=server)
+        raise ConfigurationError(
+            "RedisStore takes a redis:// URL, a redis.Redis, redis.RedisCluster or redis.ConnectionPool;"
+            f" got {type(server).__name__}"
+        )
+    parts = urlsplit(server)
+    if parts.scheme not in ("redis+cluster", "redis+sentinel"):
+        _check_url(server)
+        return lambda: redis.Redis.from_url(server, **options)
+    hosts = _hosts(parts.netloc.rpartition("@")[2], 6379 if parts.scheme == "redis+cluster" else 26379)
+    options |= {name: unquote(each) for name in ("username", "password") if (each := getattr(parts, name))}
+    if parts.scheme == "redis+cluster":
+        nodes = [ClusterNode(*host) for host in hosts]
+        return lambda: redis.RedisCluster(startup_nodes=nodes, **options)
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ConfigurationError("a Sentinel URL names its service: redis+sentinel://host:26379/mymaster")
+    return lambda: Sentinel(hosts, **options).master_for(service, db=int(database or 0))
+
+
+def _check_url(url: str) -> None:
+    try:
+        redis.connection.parse_url(url)
+    except ValueError as error:
+        raise ConfigurationError(f"RedisStore cannot read its URL: {error}") from error
+
+
+def _hosts(text: str, default_port: int) -> list[tuple[str, int]]:
+    hosts = (each.rpartition(":") if ":" in each else (each, ":", default_port) for each in text.split(","))
+    return [(host, int(port)) for host, _, port in hosts]
+
+
+def _explain(error: exceptions.RedisError) -> StoreError:
+    if isinstance(error, _REFUSALS):
+        return StoreError(f"Redis refused the connection or a command: {error}")
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return StoreUnavailable("Redis is full (maxmemory), and its policy is to evict nothing")
+    if isinstance(error, _PASSING):
+        return StoreUnavailable(f"Redis cannot serve now: {error}")
+    return StoreError(f"Redis failed: {type(error).__name__}")
+
+
+def _text(answer: str | bytes) -> str:
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
+def _to_integer(instant: datetime) -> str:
+    return str((instant - _EPOCH) // _MICROSECOND)
+
+
+def _to_record(fields: Mapping[Any, Any]) -> Record:
+    texts = {_text(name): _text(text) for name, text in fields.items()}
+    created_at, touched_at, expires_at = (
+        _EPOCH + timedelta(microseconds=int(texts[name])) for name in ("created_at", "touched_at", "expires_at")
+    )
+    values = {name[1:]: text for name, text in texts.items() if name[0] == "="}
+    return Record(values, created_at, touched_at, expires_at, texts.get("owner"))
