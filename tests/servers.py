@@ -94,8 +94,14 @@ class Server:
         log = self.folder / "server.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder,
-                env=self.environment, start_new_session=True, **self.account(),
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
+                **self.account(),
             )
         give_up_at = time.monotonic() + START_SECONDS
         while True:
@@ -151,8 +157,17 @@ class Redis(Server):
     def command(self):
         protection = ["--requirepass", self.password, "--masterauth", self.password]
         return [
-            find_program("redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
-            "--dir", str(self.folder), *protection, *self.options,
+            find_program("redis-server"),
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--save",
+            "",
+            "--dir",
+            str(self.folder),
+            *protection,
+            *self.options,
         ]
 
     def check(self):
@@ -208,19 +223,37 @@ class Postgres(Server):
             os.chown(self.folder / "password", account["user"], account["group"])
         subprocess.run(
             [
-                find_program("initdb"), "--pgdata", self.folder / "data", "--username", "visitor", "--no-sync",
-                "--auth", "scram-sha-256", "--pwfile", self.folder / "password", "--encoding", "UTF8",
-                "--locale", "C.UTF-8",
+                find_program("initdb"),
+                "--pgdata",
+                self.folder / "data",
+                "--username",
+                "visitor",
+                "--no-sync",
+                "--auth",
+                "scram-sha-256",
+                "--pwfile",
+                self.folder / "password",
+                "--encoding",
+                "UTF8",
+                "--locale",
+                "C.UTF-8",
             ],
-            check=True, capture_output=True, cwd=self.folder, env=self.environment, **account,
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            env=self.environment,
+            **account,
         )
 
     def command(self):
         zone = self.environment.get("TZ", "UTC")
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "timezone": zone}
         return [
-            find_program("postgres"), "-D", str(self.folder / "data"),
-            *(f"--{name}={value}" for name, value in settings.items()), *self.options,
+            find_program("postgres"),
+            "-D",
+            str(self.folder / "data"),
+            *(f"--{name}={value}" for name, value in settings.items()),
+            *self.options,
         ]
 
     def check(self):
@@ -251,10 +284,17 @@ class MariaDB(Server):
     def prepare(self):
         subprocess.run(
             [
-                find_program("mariadb-install-db"), "--no-defaults", f"--datadir={self.folder / 'data'}",
-                "--auth-root-authentication-method=normal", "--skip-test-db", *self.as_root(),
+                find_program("mariadb-install-db"),
+                "--no-defaults",
+                f"--datadir={self.folder / 'data'}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *self.as_root(),
             ],
-            check=True, capture_output=True, cwd=self.folder, env=self.environment,
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            env=self.environment,
         )
         (self.folder / "init.sql").write_text(
             "CREATE DATABASE IF NOT EXISTS sessions;\n"
@@ -267,10 +307,18 @@ class MariaDB(Server):
 
     def command(self):
         return [
-            find_program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}", *self.as_root(),
-            "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self.folder / 'socket'}",
-            f"--pid-file={self.folder / 'pid'}", f"--init-file={self.folder / 'init.sql'}",
-            "--innodb-buffer-pool-size=64M", "--skip-name-resolve", *self.options,
+            find_program("mariadbd"),
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            *self.as_root(),
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--init-file={self.folder / 'init.sql'}",
+            "--innodb-buffer-pool-size=64M",
+            "--skip-name-resolve",
+            *self.options,
         ]
 
     def check(self):
@@ -280,12 +328,20 @@ class MariaDB(Server):
         """Run one statement on a connection of its own, and return its rows."""
         import pymysql
 
-        with closing(
-            pymysql.connect(
-                host="127.0.0.1", port=self.port, user="visitor", password=PASSWORD, database="sessions",
-                autocommit=True, connect_timeout=3,
-            )
-        ) as connection, connection.cursor() as cursor:
+        with (
+            closing(
+                pymysql.connect(
+                    host="127.0.0.1",
+                    port=self.port,
+                    user="visitor",
+                    password=PASSWORD,
+                    database="sessions",
+                    autocommit=True,
+                    connect_timeout=3,
+                )
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(statement, parameters or None)
             return cursor.fetchall()
 
@@ -324,12 +380,14 @@ class MongoDB(Server):
 KINDS = {"redis": Redis, "postgres": Postgres, "mysql": MariaDB, "mongodb": MongoDB}
 
 
+_started = []
+"""Keeps this process's process objects alive, which would complain of being left alone."""
+
+
 class SharedServers:
     """The servers of one test run, by kind and time zone; any process of the run may be the first to ask."""
 
     variable = "WSGISESSIONS_TEST_SERVERS"
-    started = []
-    """Keeps the process objects of this process alive, which would complain of being left alone."""
 
     def __init__(self):
         self.folder = Path(os.environ[self.variable])
@@ -361,7 +419,7 @@ class SharedServers:
             note = self.folder / f"{name}.json"
             if not note.exists():
                 server = KINDS[kind](zone=zone).__enter__()
-                self.started.append(server)
+                _started.append(server)
                 note.write_text(
                     json.dumps({"url": server.url, "pid": server.process.pid, "folder": str(server.folder)})
                 )

@@ -19,7 +19,7 @@ def call_after_fork(method: Callable[[], None]) -> None:
 
 
 def _after_fork() -> None:
-    for reference in list(_methods):
+    for reference in tuple(_methods):
         method = reference()
         if method is not None:
             method()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from .errors import ConfigurationError, LockTimeout, SessionInterrupted, StoreError
+from .forking import call_after_fork
 from .stores.base import Store
 
 _FIRST_PAUSE = 0.001
@@ -30,6 +29,8 @@ class ThreadLocks:
 
     def __init__(self) -> None:
         self._start_afresh()
+        # A fork copies locks that threads of the parent held, and nobody there would release them.
+        call_after_fork(self._start_afresh)
 
     @contextmanager
     def hold(self, key: str, timeout: float) -> Iterator[None]:
@@ -55,7 +56,6 @@ class ThreadLocks:
         return lock
 
     def _start_afresh(self) -> None:
-        _thread_locks.add(self)
         self._guard = threading.Lock()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
 
@@ -66,19 +66,6 @@ class ThreadLocks:
                 del self._locks[key]
             else:
                 self._locks[key] = (lock, users - 1)
-
-
-_thread_locks: weakref.WeakSet[ThreadLocks] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    # A fork copies locks that threads of the parent held, and nobody here would release them.
-    for thread_locks in list(_thread_locks):
-        thread_locks._start_afresh()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager

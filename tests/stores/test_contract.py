@@ -1,10 +1,11 @@
 """Every store keeps every promise of the contract."""
 
 import secrets
+from datetime import timedelta
 
 import pytest
 
-from wsgisessions import MemoryStore, SQLiteStore
+from wsgisessions import CachingStore, MemoryStore, SQLiteStore
 from wsgisessions.testing import StoreContract
 
 
@@ -55,3 +56,24 @@ class TestMySQLStore(StoreContract):
         from wsgisessions.stores.mysql import MySQLStore
 
         return MySQLStore(self.url, table=f"table {secrets.token_hex(4)}", clock=clock)
+
+
+class TestMongoDBStore(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, server_url):
+        self.url = server_url("mongodb")
+
+    def make_store(self, clock):
+        from wsgisessions.stores.mongodb import MongoDBStore
+
+        return MongoDBStore(self.url, collection=f"collection {secrets.token_hex(4)}", clock=clock)
+
+
+class TestCachingStore(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.folder = tmp_path
+
+    def make_store(self, clock):
+        store = SQLiteStore(self.folder / f"{secrets.token_hex(4)}.db", clock=clock)
+        return CachingStore(MemoryStore(clock=clock), store, max_age=timedelta(minutes=1), clock=clock)

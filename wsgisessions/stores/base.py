@@ -27,7 +27,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import ClassVar
 
 from ..record import Outcome, Patch, Record
 
@@ -35,7 +34,7 @@ from ..record import Outcome, Patch, Record
 class Store(ABC):
     """Keeps sessions; see the module's text for what holds for every method."""
 
-    is_shared: ClassVar[bool] = True
+    is_shared: bool = True
     """Whether several processes see the same sessions."""
 
     @abstractmethod

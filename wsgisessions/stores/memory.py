@@ -7,9 +7,9 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import ClassVar
 
 from ..errors import ConfigurationError
+from ..forking import call_after_fork
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 
@@ -25,14 +25,15 @@ class MemoryStore(Store):
     :raises ConfigurationError: `max_sessions` is not a positive number.
     """
 
-    is_shared: ClassVar[bool] = False
+    is_shared: bool = False
 
     def __init__(self, *, max_sessions: int = 100_000, clock: Clock = utc_now) -> None:
         if not isinstance(max_sessions, int) or max_sessions <= 0:
             raise ConfigurationError(f"max_sessions is a number above 0; got {max_sessions!r}")
         self._max_sessions = max_sessions
         self._clock = clock
-        self._lock = threading.Lock()
+        self._renew_lock()
+        call_after_fork(self._renew_lock)
         self._records: dict[str, Record] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._owners: dict[str, set[str]] = {}
@@ -129,6 +130,9 @@ class MemoryStore(Store):
             for key in keys:
                 self._drop(key)
             return live
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     # Every method below is called with the lock held.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 import pymysql
 from pymysql.constants import CLIENT, ER
-from pymysql.err import InterfaceError, IntegrityError, MySQLError, OperationalError, ProgrammingError
+from pymysql.err import IntegrityError, InterfaceError, MySQLError, OperationalError, ProgrammingError
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
@@ -238,14 +239,14 @@ class MySQLStore(Store):
 
     def _execute(self, template: str, parameters: dict[str, Any]) -> int:
         with self._cursor(template, parameters) as cursor:
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
-    def _query(self, template: str, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    def _query(self, template: str, parameters: dict[str, Any]) -> Sequence[Any]:
         with self._cursor(template, parameters) as cursor:
             return cursor.fetchall()
 
     @contextmanager
-    def _cursor(self, template: str, parameters: dict[str, Any]) -> Iterator[Any]:
+    def _cursor(self, template: str, parameters: dict[str, Any]) -> Iterator[DBAPICursor]:
         """Execute a statement at the present time."""
         statement = template.replace("{table}", self._table)
         try:
@@ -254,10 +255,7 @@ class MySQLStore(Store):
                 cursor = connection.cursor()
                 cursor.execute(statement, {**parameters, "now": _to_naive(self._clock())})
                 yield cursor
-            except OperationalError as error:
-                connection.invalidate(error)
-                raise
-            except InterfaceError as error:
+            except (OperationalError, InterfaceError) as error:
                 connection.invalidate(error)
                 raise
             finally:
@@ -308,7 +306,7 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
     """Return what opens a connection."""
     if not isinstance(server, str):
         if callable(server):
-            return lambda: _checked(server())
+            return lambda: _checked(cast("pymysql.Connection[Any]", server()))
         raise ConfigurationError(
             "MySQLStore takes a mysql:// URL or a function that returns a PyMySQL connection;"
             f" got {type(server).__name__}"
@@ -317,7 +315,7 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
     database = unquote(parts.path.strip("/"))
     if not parts.scheme.startswith("mysql") or not database:
         raise ConfigurationError("a MySQL URL is mysql://user:password@host/database")
-    options = dict(parse_qsl(parts.query))
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
     if unknown := options.keys() - _URL_OPTIONS:
         raise ConfigurationError(
             f"a MySQL URL's query has {', '.join(sorted(_URL_OPTIONS))} only; got {', '.join(sorted(unknown))}."
@@ -344,9 +342,7 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
 def _checked(connection: pymysql.Connection[Any]) -> pymysql.Connection[Any]:
     if not connection.get_autocommit() or not connection.client_flag & CLIENT.FOUND_ROWS:
         connection.close()
-        raise ConfigurationError(
-            "MySQLStore needs connections with autocommit=True and client_flag=CLIENT.FOUND_ROWS"
-        )
+        raise ConfigurationError("MySQLStore needs connections with autocommit=True and client_flag=CLIENT.FOUND_ROWS")
     return connection
 
 

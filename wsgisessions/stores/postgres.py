@@ -7,7 +7,7 @@ import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 import psycopg
@@ -19,9 +19,6 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
-
-if TYPE_CHECKING:
-    from typing_extensions import LiteralString
 
 # Values are one jsonb object of strings, so || merges it key by key and reformats nothing.
 #
@@ -63,10 +60,11 @@ ON CONFLICT (key) DO UPDATE SET
     lease_token = NULL, lease_until = NULL
 WHERE session.expires_at <= %(now)s"""
 
-_RECORD = """
-"values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC', expires_at AT TIME ZONE 'UTC', owner"""
-
-_LOAD = "SELECT" + _RECORD + " FROM {table} WHERE key = %s AND expires_at > %s"
+_LOAD = """
+SELECT
+    "values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC', expires_at AT TIME ZONE 'UTC',
+    owner
+FROM {table} WHERE key = %s AND expires_at > %s"""
 
 # An update is put together from those of these that its patch needs; a touch does not rewrite the values.
 _UPDATE = "UPDATE {table} SET "
@@ -83,7 +81,7 @@ _IF_LEASED = " AND lease_token = %(token)s AND lease_until > %(now)s"
 
 _DELETE = "DELETE FROM {table} WHERE key = %s AND expires_at > %s"
 
-_IF_EMPTY = """ AND "values" = '{{}}' AND owner IS NULL"""
+_IF_EMPTY = """ AND "values" = '{}' AND owner IS NULL"""
 
 # Rows that a request is changing at this moment are skipped, so neither waits for the other.
 _PURGE = """
@@ -107,11 +105,13 @@ _RELEASE = """
 UPDATE {table} SET lease_token = NULL, lease_until = NULL
 WHERE key = %s AND lease_token = %s AND lease_until > %s"""
 
-_FIND = "SELECT key," + _RECORD + " FROM {table} WHERE owner = %s AND expires_at > %s"
+_FIND = """
+SELECT
+    key, "values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC',
+    expires_at AT TIME ZONE 'UTC', owner
+FROM {table} WHERE owner = %s AND expires_at > %s"""
 
 _DELETE_OWNER = "DELETE FROM {table} WHERE owner = %s AND key IS DISTINCT FROM %s AND expires_at > %s"
-
-_MOST_STALE = 100
 
 _dump = msgspec.json.Encoder().encode
 _load_values = msgspec.json.Decoder(dict[str, str]).decode
@@ -154,12 +154,12 @@ class PostgresStore(Store):
         if max_connections < 1:
             raise ConfigurationError(f"PostgresStore(max_connections=...) is 1 or more; got {max_connections!r}")
         self._schema = schema
-        self._names: dict[str, sql.Composable] = {
-            "table": sql.Identifier(table) if schema is None else sql.Identifier(schema, table),
-            "schema": sql.Identifier(schema or ""),
-            "purge_index": sql.Identifier(f"{table}_purge_at"),
-            "owner_index": sql.Identifier(f"{table}_owner"),
-            "unlogged": sql.SQL("UNLOGGED" if unlogged else ""),
+        self._names = {
+            "{table}": _quote(table) if schema is None else _quote(schema, table),
+            "{schema}": _quote(schema or ""),
+            "{purge_index}": _quote(f"{table}_purge_at"),
+            "{owner_index}": _quote(f"{table}_owner"),
+            "{unlogged}": "UNLOGGED" if unlogged else "",
         }
         self._statements: dict[str, bytes] = {}
         self._prepare = prepare
@@ -173,8 +173,7 @@ class PostgresStore(Store):
             self._pools = OnePerProcess(_only_here(server))
         else:
             raise ConfigurationError(
-                "PostgresStore takes a postgresql:// URL or a psycopg_pool.ConnectionPool;"
-                f" got {type(server).__name__}"
+                f"PostgresStore takes a postgresql:// URL or a psycopg_pool.ConnectionPool; got {type(server).__name__}"
             )
 
     def create(self, key: str, record: Record) -> bool:
@@ -248,9 +247,9 @@ class PostgresStore(Store):
         with self._connection() as connection, connection.transaction():
             connection.execute(_LOCK_SETUP)
             if self._schema is not None and connection.execute(_SCHEMA_EXISTS, (self._schema,)).rowcount == 0:
-                connection.execute(self._statement(_CREATE_SCHEMA))
+                connection.execute(self._statement(_CREATE_SCHEMA), ())
             for statement in (_TABLE, _PURGE_INDEX, _OWNER_INDEX):
-                connection.execute(self._statement(statement))
+                connection.execute(self._statement(statement), ())
 
     def close(self) -> None:
         """Close this process's connections, if the store opened them."""
@@ -289,8 +288,10 @@ class PostgresStore(Store):
         try:
             return self._statements[template]
         except KeyError:
-            statement = sql.SQL(cast("LiteralString", template)).format(**self._names).as_bytes(None)
-            return self._statements.setdefault(template, statement)
+            statement = template
+            for placeholder, name in self._names.items():
+                statement = statement.replace(placeholder, name)
+            return self._statements.setdefault(template, statement.encode())
 
     def _execute(self, template: str, parameters: Any) -> int:
         with self._cursor(template, parameters) as cursor:
@@ -315,16 +316,15 @@ class PostgresStore(Store):
             raise _explain(error) from error
 
     def _borrow(self, pool: ConnectionPool[Any]) -> psycopg.Connection[Any]:
-        for _ in range(_MOST_STALE):
+        while True:
             try:
-                connection = pool.getconn(self._timeout)
+                connection: psycopg.Connection[Any] = pool.getconn(self._timeout)
             except PoolTimeout as error:
                 raise self._explain_timeout(error) from error
             if not _is_stale(connection):
-                break
+                return connection
             connection.close()
             pool.putconn(connection)
-        return connection
 
     def _open_pool(self, conninfo: str) -> ConnectionPool[Any]:
         return ConnectionPool(
@@ -387,6 +387,11 @@ class _BoundedConnection(psycopg.Connection[Any]):
                 # An answer may still come, and must not be taken for that to another question.
                 self.pgconn.finish()
             raise
+
+
+def _quote(*names: str) -> str:
+    # A percent sign would be taken for a parameter.
+    return sql.Identifier(*names).as_string().replace("%", "%%")
 
 
 def _only_here(pool: ConnectionPool[Any]) -> Callable[[], ConnectionPool[Any]]:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from hashlib import sha1
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
+from redis.connection import parse_url as untyped_parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -176,6 +177,11 @@ _PASSING = (
     exceptions.RedisClusterException,
 )
 
+# They have no type annotations.
+cluster_node: Any = ClusterNode
+sentinel: Any = Sentinel
+parse_url: Any = untyped_parse_url
+
 
 class _Script:
     """A script and the name that the server gives it."""
@@ -266,7 +272,7 @@ class RedisStore(Store):
 
     def delete(self, key: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
-        return self._run(_delete, [self._prefix + key], "1" if if_empty else "", "") == 1
+        return self._says_yes(_delete, [self._prefix + key], "1" if if_empty else "", "")
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Return 0: the server deletes them by itself."""
@@ -274,11 +280,11 @@ class RedisStore(Store):
 
     def acquire(self, key: str, token: str, lease: timedelta) -> bool:
         """Take the lease on a session until `lease` from now."""
-        return self._run(_acquire, [self._prefix + key], token, str(lease // _MICROSECOND)) == 1
+        return self._says_yes(_acquire, [self._prefix + key], token, str(lease // _MICROSECOND))
 
     def release(self, key: str, token: str) -> bool:
         """Let go of a lease."""
-        return self._run(_release, [self._prefix + key], token) == 1
+        return self._says_yes(_release, [self._prefix + key], token)
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys; one round trip, and another for each."""
@@ -296,7 +302,7 @@ class RedisStore(Store):
         kept = "" if keep is None else self._prefix + keep
         if not self._is_cluster():
             return int(self._run(_delete_owner, [self._index(owner)], owner, kept))
-        return sum(self._run(_delete, [name], "", owner) for name in self._names(owner) if name != kept)
+        return sum(self._says_yes(_delete, [name], "", owner) for name in self._names(owner) if name != kept)
 
     def close(self) -> None:
         """Close this process's connections, if the store opened them."""
@@ -306,7 +312,7 @@ class RedisStore(Store):
 
     def _create(self, key: str, owner: str, fields: Mapping[str, str]) -> bool:
         pairs = [each for pair in fields.items() for each in pair]
-        is_created = self._run(_create, [self._prefix + key], fields["expires_at"], owner, *pairs) == 1
+        is_created = self._says_yes(_create, [self._prefix + key], fields["expires_at"], owner, *pairs)
         if is_created and owner and self._is_cluster():
             self._enter(key, owner, fields["expires_at"])
         return is_created
@@ -350,6 +356,9 @@ class RedisStore(Store):
     def _is_cluster(self) -> bool:
         return hasattr(self._clients.get(), "keyslot")
 
+    def _says_yes(self, script: _Script, names: Sequence[str], *arguments: Any) -> bool:
+        return bool(self._run(script, names, *arguments) == 1)
+
     def _run(self, script: _Script, names: Sequence[str], *arguments: Any) -> Any:
         with self._client() as client:
             prefix = "" if self._is_cluster() else self._index("")
@@ -378,7 +387,7 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
         if callable(getattr(server, "evalsha", None)):
             return lambda: server
         if callable(getattr(server, "get_connection", None)):
-            return lambda: redis.Redis(connection_pool=server)
+            return lambda: redis.Redis(connection_pool=cast("redis.ConnectionPool", server))
         raise ConfigurationError(
             "RedisStore takes a redis:// URL, a redis.Redis, redis.RedisCluster or redis.ConnectionPool;"
             f" got {type(server).__name__}"
@@ -390,17 +399,17 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
     hosts = _hosts(parts.netloc.rpartition("@")[2], 6379 if parts.scheme == "redis+cluster" else 26379)
     options |= {name: unquote(each) for name in ("username", "password") if (each := getattr(parts, name))}
     if parts.scheme == "redis+cluster":
-        nodes = [ClusterNode(*host) for host in hosts]
+        nodes = [cluster_node(*host) for host in hosts]
         return lambda: redis.RedisCluster(startup_nodes=nodes, **options)
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ConfigurationError("a Sentinel URL names its service: redis+sentinel://host:26379/mymaster")
-    return lambda: Sentinel(hosts, **options).master_for(service, db=int(database or 0))
+    return lambda: sentinel(hosts, **options).master_for(service, db=int(database or 0))
 
 
 def _check_url(url: str) -> None:
     try:
-        redis.connection.parse_url(url)
+        parse_url(url)
     except ValueError as error:
         raise ConfigurationError(f"RedisStore cannot read its URL: {error}") from error
 

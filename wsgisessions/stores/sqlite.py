@@ -7,7 +7,6 @@ import random
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..forking import call_after_fork
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 
@@ -127,6 +127,7 @@ class SQLiteStore(Store):
         clock: Clock = utc_now,
     ) -> None:
         self._idle: list[sqlite3.Connection] = []
+        self._inherited: list[list[sqlite3.Connection]] = []
         self._lock = threading.Lock()
         self._path = os.fspath(path)
         if not self._path or self._path == ":memory:":
@@ -138,7 +139,7 @@ class SQLiteStore(Store):
         self._timeout = timeout
         self._clock = clock
         self._is_set_up = False
-        _stores.add(self)
+        call_after_fork(self._leave_to_parent)
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session."""
@@ -313,22 +314,9 @@ class SQLiteStore(Store):
 
     def _leave_to_parent(self) -> None:
         # SQLite forbids using, and even closing, a connection on the other side of a fork.
-        _inherited.append(self._idle)
+        self._inherited.append(self._idle)
         self._idle = []
         self._lock = threading.Lock()
-
-
-_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
-_inherited: list[list[sqlite3.Connection]] = []
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store._leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_locked(error: sqlite3.OperationalError) -> bool:

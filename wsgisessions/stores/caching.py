@@ -1,0 +1,190 @@
+"""Any store in front of any other: reads that the fast one can answer do not ask the slow one."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from ..errors import ConfigurationError, StoreError
+from ..record import Clock, Outcome, Patch, Record, utc_now
+from .base import Store
+
+# What the cache holds for a session is either a ticket, the promise of a load that is under way, or a copy
+# of its record. A copy takes the place of its own load's ticket only, and a write leaves neither behind: so
+# a slow load cannot bring back what was written meanwhile, in whichever process.
+_TICKET = "ticket"
+_TIMES = "times"
+_VALUE = "="
+
+_logger = logging.getLogger("wsgisessions")
+
+
+class CachingStore(Store):
+    """A cache in front of a store.
+
+    A session is read from the cache, or else from the store and then copied. A write goes to the store and
+    takes the copy away. After a write of any kind has returned, no load through the same CachingStore
+    returns what it replaced; other processes' caches follow within `max_age`. `session.lock()` and merge
+    rules read afresh. A cache that fails costs speed, not sessions.
+
+    A load costs one command of the cache; or four of the cache and one of the store.
+
+    :param cache: where the copies are; a `MemoryStore()` for each process, or a `RedisStore` for all.
+    :param store: where the sessions are.
+    :param max_age: how long a copy may be used.
+    :param clock: the present as an aware UTC datetime.
+    :raises ConfigurationError: `max_age` is not above zero.
+    """
+
+    def __init__(self, cache: Store, store: Store, *, max_age: timedelta, clock: Clock = utc_now) -> None:
+        if not isinstance(max_age, timedelta) or max_age <= timedelta(0):
+            raise ConfigurationError(f"CachingStore(max_age=...) is a timedelta above zero; got {max_age!r}")
+        for each in (cache, store):
+            if not isinstance(each, Store):
+                raise ConfigurationError(f"CachingStore takes two stores, cache and store; got {type(each).__name__}")
+        self.is_shared = store.is_shared
+        self._cache = cache
+        self._store = store
+        self._max_age = max_age
+        self._clock = clock
+        self._distrusted_until = 0.0
+        self._owners_deleted = 0
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session; its first load makes the copy."""
+        return self._store.create(key, record)
+
+    def load(self, key: str) -> Record | None:
+        """Return a session's copy, or the session."""
+        if time.monotonic() < self._distrusted_until:
+            return self._store.load(key)
+        held, ticket, until = None, secrets.token_urlsafe(16), self._clock() + self._max_age
+        with self._sparing():
+            held = self._cache.load(key)
+            if held is not None and _TIMES in held.values:
+                return _original(held)
+            if held is None and not self._cache.create(key, _promise(ticket, self._clock(), until)):
+                ticket = ""
+        if held is not None or not ticket:
+            # Another load is under way, and will leave its copy.
+            return self._store.load(key)
+        return self._load_and_copy(key, ticket, until)
+
+    def update(self, key: str, patch: Patch) -> Outcome:
+        """Apply a patch in the store, and forget the copy."""
+        with self._forgetting(key):
+            return self._store.update(key, patch)
+
+    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        """Apply a patch in the store, move the session to a new key, and forget the copy."""
+        with self._forgetting(key, new_key):
+            return self._store.rename(key, new_key, patch)
+
+    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+        """Delete a session and its copy."""
+        with self._forgetting(key):
+            return self._store.delete(key, if_empty=if_empty)
+
+    def delete_expired(self, limit: int = 1000) -> int:
+        """Delete expired sessions of the store, and as many copies."""
+        with self._sparing():
+            self._cache.delete_expired(limit)
+        return self._store.delete_expired(limit)
+
+    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+        """Take the lease in the store; the holder's next load asks the store."""
+        with self._forgetting(key):
+            return self._store.acquire(key, token, lease)
+
+    def release(self, key: str, token: str) -> bool:
+        """Let go of a lease."""
+        return self._store.release(key, token)
+
+    def find(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """Yield an owner's live sessions with their keys, from the store."""
+        return self._store.find(owner)
+
+    def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
+        """Delete an owner's sessions and their copies; one more command of the store, to know them."""
+        keys = [key for key, _ in self._store.find(owner) if key != keep]
+        with self._forgetting(*keys):
+            deleted = self._store.delete_owner(owner, keep=keep)
+            # A load that began before this and knows the session as the owner's must leave no copy.
+            self._owners_deleted += 1
+            with self._sparing():
+                self._cache.delete_owner(owner, keep=keep)
+            return deleted
+
+    def setup(self) -> None:
+        """Set up both stores."""
+        self._store.setup()
+        self._cache.setup()
+
+    def close(self) -> None:
+        """Let go of both stores' connections."""
+        self._store.close()
+        self._cache.close()
+
+    def _load_and_copy(self, key: str, ticket: str, until: datetime) -> Record | None:
+        owners_deleted = self._owners_deleted
+        try:
+            record = self._store.load(key)
+        except BaseException:
+            self._forget(key)
+            raise
+        with self._sparing():
+            if record is not None:
+                self._cache.update(key, _copy(record, ticket, until))
+            if record is None or self._owners_deleted != owners_deleted:
+                self._cache.delete(key)
+        return record
+
+    @contextmanager
+    def _forgetting(self, *keys: str) -> Iterator[None]:
+        # Also when the write fails: it may have been applied, or the copy is why it conflicts.
+        try:
+            yield
+        finally:
+            for key in keys:
+                self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        with self._sparing():
+            self._cache.delete(key)
+
+    @contextmanager
+    def _sparing(self) -> Iterator[None]:
+        """Do without the cache when it fails, until every copy that it may still hold is too old."""
+        try:
+            yield
+        except StoreError:
+            self._distrusted_until = time.monotonic() + self._max_age.total_seconds()
+            _logger.warning(
+                "the cache of sessions failed and is not used for %g s", self._max_age.total_seconds(), exc_info=True
+            )
+
+
+def _promise(ticket: str, now: datetime, until: datetime) -> Record:
+    return Record({_TICKET: ticket}, now, now, until)
+
+
+def _copy(record: Record, ticket: str, until: datetime) -> Patch:
+    times = (record.created_at, record.touched_at, record.expires_at)
+    return Patch(
+        set={_VALUE + name: text for name, text in record.values.items()}
+        | {_TIMES: " ".join(each.isoformat() for each in times)},
+        remove={_TICKET},
+        expect={_TICKET: ticket},
+        expires_at=min(until, record.expires_at),
+        owner=record.owner,
+    )
+
+
+def _original(copy: Record) -> Record:
+    created_at, touched_at, expires_at = map(datetime.fromisoformat, copy.values[_TIMES].split(" "))
+    values = {name[1:]: text for name, text in copy.values.items() if name.startswith(_VALUE)}
+    return Record(values, created_at, touched_at, expires_at, copy.owner)

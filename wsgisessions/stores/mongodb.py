@@ -1,0 +1,271 @@
+"""Sessions in MongoDB, by PyMongo: one document each, in one server, a replica set or a sharded cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta, timezone
+from typing import Any, cast
+from urllib.parse import unquote
+
+from pymongo import MongoClient, errors
+from pymongo.collection import Collection
+
+from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..forking import OnePerProcess
+from ..record import Clock, Outcome, Patch, Record, utc_now
+from .base import Store
+
+Document = dict[str, Any]
+
+# The session's key is a field with an index of its own and not the _id, which cannot change: so a rename
+# is one update of one document. Each command names the index that it uses. That keeps it from working,
+# slowly and without a unique key, on a collection that setup() has not made.
+_KEY_INDEX = "key"
+_OWNER_INDEX = "owner"
+_EXPIRY_INDEX = "expires_at"
+
+_INDEXES: tuple[tuple[str, Document], ...] = (
+    (_KEY_INDEX, {"keys": "key", "unique": True}),
+    # The server's reaper runs once a minute; nothing here waits for it.
+    (_EXPIRY_INDEX, {"keys": "expires_at", "expireAfterSeconds": 0}),
+    (_OWNER_INDEX, {"keys": "owner", "sparse": True}),
+)
+
+_MISSING_INDEX = 2
+_UNAUTHORIZED = {13, 18}
+_PASSING_CODES = {14031, 50, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+
+
+class MongoDBStore(Store):
+    """Sessions in one collection, each method one command on one document.
+
+    The collection's indexes must be made once by `setup()`, in a deployment script or at the app's start.
+    What an acknowledged write survives is the URL's write concern: `w=majority&journal=true` is for those
+    that must survive a server's death. Times are kept to the millisecond.
+
+    :param server: a `mongodb://` or `mongodb+srv://` URL, or a `pymongo.MongoClient` that is already there.
+    :param database: the database; by default the URL's or the client's, or else `wsgisessions`.
+    :param collection: the collection.
+    :param max_connections: how many connections a process opens to each server at most.
+    :param timeout: how many seconds a method waits for a server and its answer before
+        `StoreUnavailable`. For a client that was already there, its own time-outs hold.
+    :param clock: the present as an aware UTC datetime.
+    :raises ConfigurationError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        server: str | MongoClient[Any],
+        *,
+        database: str | None = None,
+        collection: str = "wsgisessions",
+        max_connections: int = 10,
+        timeout: float = 5,
+        clock: Clock = utc_now,
+    ) -> None:
+        if timeout <= 0:
+            raise ConfigurationError(f"MongoDBStore(timeout=...) is in seconds, above 0; got {timeout!r}")
+        if max_connections < 1:
+            raise ConfigurationError(f"MongoDBStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        self._clock = clock
+        self._is_ours = isinstance(server, str)
+        connect = _connector(server, max_connections, timeout)
+        self._collections = OnePerProcess(lambda: _collection(connect(), database, collection))
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session; one command, and two more where the key is taken by an expired one."""
+        document = {
+            "values": {_escape(name): text for name, text in record.values.items()},
+            "created_at": record.created_at,
+            "touched_at": record.touched_at,
+            "expires_at": record.expires_at,
+        }
+        if record.owner is not None:
+            document["owner"] = record.owner
+        while True:
+            try:
+                with self._collection() as collection:
+                    result = collection.update_one(
+                        self._live(key), {"$setOnInsert": document | {"key": key}}, upsert=True, hint=_KEY_INDEX
+                    )
+                return result.upserted_id is not None
+            except StoreError as error:
+                if not isinstance(error.__cause__, errors.DuplicateKeyError):
+                    raise
+            if not self._delete({"key": key, "expires_at": {"$lte": self._clock()}}):
+                return False
+
+    def load(self, key: str) -> Record | None:
+        """Return a session, or None if it is absent or expired."""
+        with self._collection() as collection:
+            document = collection.find_one(self._live(key), hint=_KEY_INDEX)
+        return None if document is None else _to_record(document)
+
+    def update(self, key: str, patch: Patch) -> Outcome:
+        """Apply a patch, whole or not at all; one command, and another to explain a failure."""
+        return self._patch(key, None, patch)
+
+    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new key, in one command."""
+        try:
+            return self._patch(key, new_key, patch)
+        except StoreError as error:
+            if isinstance(error.__cause__, errors.DuplicateKeyError):
+                return Outcome.CONFLICT
+            raise
+
+    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+        """Delete a session, and tell whether there was one."""
+        empty = {"values": {}, "owner": {"$exists": False}} if if_empty else {}
+        return self._delete(self._live(key) | empty)
+
+    def delete_expired(self, limit: int = 1000) -> int:
+        """Delete expired sessions, the longest expired first, and return how many.
+
+        The server does so too, within a minute or two.
+        """
+        is_expired = {"expires_at": {"$lte": self._clock()}}
+        with self._collection() as collection:
+            oldest = collection.find(is_expired, {"_id": 1}, sort={"expires_at": 1}, limit=limit, hint=_EXPIRY_INDEX)
+            ids = [document["_id"] for document in oldest]
+            return collection.delete_many({"_id": {"$in": ids}, **is_expired}).deleted_count if ids else 0
+
+    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+        """Take the lease on a session until `lease` from now."""
+        now = self._clock()
+        is_free = [{"lease_until": {"$exists": False}}, {"lease_until": {"$lte": now}}, {"lease_token": token}]
+        return self._update(
+            self._live(key) | {"$or": is_free}, {"$set": {"lease_token": token, "lease_until": now + lease}}
+        )
+
+    def release(self, key: str, token: str) -> bool:
+        """Let go of a lease."""
+        held = {"key": key, "lease_token": token, "lease_until": {"$gt": self._clock()}}
+        return self._update(held, {"$unset": {"lease_token": "", "lease_until": ""}})
+
+    def find(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """Yield an owner's live sessions with their keys."""
+        with self._collection() as collection:
+            mine = {"owner": owner, "expires_at": {"$gt": self._clock()}}
+            documents = collection.find(mine, hint=_OWNER_INDEX).to_list()
+        yield from ((document["key"], _to_record(document)) for document in documents)
+
+    def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
+        """Delete an owner's live sessions, all but one, and return how many."""
+        mine = {"owner": owner, "key": {"$ne": keep}, "expires_at": {"$gt": self._clock()}}
+        with self._collection() as collection:
+            return collection.delete_many(mine, hint=_OWNER_INDEX).deleted_count
+
+    def setup(self) -> None:
+        """Create the collection's indexes, those of them that are absent."""
+        with self._collection() as collection:
+            for name, options in _INDEXES:
+                collection.create_index(name=name, **options)
+
+    def close(self) -> None:
+        """Close this process's connections, if the store opened them."""
+        collection = self._collections.take() if self._is_ours else None
+        if collection is not None:
+            collection.database.client.close()
+
+    def _patch(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
+        found = self._live(key)
+        for name, text in patch.expect.items():
+            found["values." + _escape(name)] = {"$exists": False} if text is None else text
+        if patch.token is not None:
+            found |= {"lease_token": patch.token, "lease_until": {"$gt": self._clock()}}
+        set_fields: Document = {}
+        unset: Document = {}
+        if patch.clear:
+            set_fields["values"] = {_escape(name): text for name, text in patch.set.items()}
+        else:
+            set_fields = {"values." + _escape(name): text for name, text in patch.set.items()}
+            unset = {"values." + _escape(name): "" for name in patch.remove if name not in patch.set}
+        if patch.expires_at is not None:
+            set_fields |= {"touched_at": self._clock(), "expires_at": patch.expires_at}
+        if patch.owner is not None:
+            set_fields["owner"] = patch.owner
+        set_fields["key"] = key if new_key is None else new_key
+        if self._update(found, {"$set": set_fields} | ({"$unset": unset} if unset else {})):
+            return Outcome.DONE
+        may_conflict = patch.expect or patch.token is not None
+        return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
+
+    # --- commands
+
+    def _live(self, key: str) -> Document:
+        return {"key": key, "expires_at": {"$gt": self._clock()}}
+
+    def _update(self, found: Document, change: Document) -> bool:
+        with self._collection() as collection:
+            return collection.update_one(found, change, hint=_KEY_INDEX).matched_count == 1
+
+    def _delete(self, found: Document) -> bool:
+        with self._collection() as collection:
+            return collection.delete_one(found, hint=_KEY_INDEX).deleted_count == 1
+
+    @contextmanager
+    def _collection(self) -> Iterator[Collection[Document]]:
+        try:
+            yield self._collections.get()
+        except errors.PyMongoError as error:
+            raise _explain(error) from error
+
+
+def _connector(server: object, max_connections: int, timeout: float) -> Callable[[], MongoClient[Any]]:
+    """Return what makes a process's client."""
+    if isinstance(server, str):
+        if not server.startswith(("mongodb://", "mongodb+srv://")):
+            raise ConfigurationError("a MongoDB URL is mongodb://host/database or mongodb+srv://host/database")
+        return lambda: MongoClient(
+            server,
+            tz_aware=True,
+            appname="wsgisessions",
+            maxPoolSize=max_connections,
+            timeoutMS=round(timeout * 1000),
+            serverSelectionTimeoutMS=round(timeout * 1000),
+            connectTimeoutMS=round(timeout * 1000),
+        )
+    if hasattr(type(server), "get_default_database"):
+        return lambda: cast("MongoClient[Any]", server)
+    raise ConfigurationError(
+        f"MongoDBStore takes a mongodb:// URL or a pymongo.MongoClient; got {type(server).__name__}"
+    )
+
+
+def _collection(client: MongoClient[Any], database: str | None, collection: str) -> Collection[Document]:
+    chosen = client.get_default_database("wsgisessions") if database is None else client[database]
+    options = chosen.codec_options.with_options(tz_aware=True, tzinfo=timezone.utc)
+    return chosen.get_collection(collection, codec_options=options)
+
+
+def _explain(error: errors.PyMongoError) -> StoreError:
+    code = getattr(error, "code", None)
+    if code == _MISSING_INDEX and "hint" in str(error):
+        return StoreError("the collection of sessions or an index of it is missing; call MongoDBStore.setup() once")
+    if code in _UNAUTHORIZED:
+        return StoreError(f"MongoDB refused the connection or a command ({code})")
+    if isinstance(error, errors.ConnectionFailure) or error.timeout or code in _PASSING_CODES:
+        return StoreUnavailable(f"MongoDB cannot serve now: {type(error).__name__}")
+    # The server's text may quote what it was given.
+    return StoreError(f"MongoDB failed: {type(error).__name__} ({code})")
+
+
+def _escape(name: str) -> str:
+    """Return a session key as a field's name, in which dots, dollars and emptiness mean something."""
+    return name.replace("%", "%25").replace(".", "%2E").replace("$", "%24") or "%"
+
+
+def _unescape(name: str) -> str:
+    return "" if name == "%" else unquote(name)
+
+
+def _to_record(document: Mapping[str, Any]) -> Record:
+    return Record(
+        {_unescape(name): text for name, text in document["values"].items()},
+        document["created_at"],
+        document["touched_at"],
+        document["expires_at"],
+        document.get("owner"),
+    )
