@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -12,8 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 import pymysql
 from pymysql.constants import CLIENT, ER
+from pymysql.cursors import Cursor
 from pymysql.err import IntegrityError, InterfaceError, MySQLError, OperationalError, ProgrammingError
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
@@ -151,13 +150,13 @@ class MySQLStore(Store):
             except StoreError as error:
                 if not _is_duplicate(error):
                     raise
-            if self._execute(_DELETE_IF_EXPIRED, {"key": key}) == 0:
+            if self._execute(_DELETE_IF_EXPIRED, {"key": key}).rowcount == 0:
                 return False
 
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        rows = self._query(_LOAD, {"key": key})
-        return _to_record(*rows[0]) if rows else None
+        row = self._execute(_LOAD, {"key": key}).fetchone()
+        return None if row is None else _to_record(*row)
 
     def update(self, key: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all; one statement, and another to explain a failure."""
@@ -174,29 +173,29 @@ class MySQLStore(Store):
 
     def delete(self, key: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
-        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, {"key": key}) == 1
+        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, {"key": key}).rowcount == 1
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Delete expired sessions, the longest expired first, and return how many."""
-        return self._execute(_DELETE_EXPIRED, {"limit": limit})
+        return self._execute(_DELETE_EXPIRED, {"limit": limit}).rowcount
 
     def acquire(self, key: str, token: str, lease: timedelta) -> bool:
         """Take the lease on a session until `lease` from now."""
         until = _to_naive(self._clock() + lease)
-        return self._execute(_ACQUIRE, {"key": key, "token": token, "until": until}) == 1
+        return self._execute(_ACQUIRE, {"key": key, "token": token, "until": until}).rowcount == 1
 
     def release(self, key: str, token: str) -> bool:
         """Let go of a lease."""
-        return self._execute(_RELEASE, {"key": key, "token": token}) == 1
+        return self._execute(_RELEASE, {"key": key, "token": token}).rowcount == 1
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys."""
-        rows = self._query(_FIND, {"owner": _to_binary(owner)})
+        rows = self._execute(_FIND, {"owner": _to_binary(owner)}).fetchall()
         yield from ((key, _to_record(*row)) for key, *row in rows)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""
-        return self._execute(_DELETE_OWNER, {"owner": _to_binary(owner), "keep": keep or ""})
+        return self._execute(_DELETE_OWNER, {"owner": _to_binary(owner), "keep": keep or ""}).rowcount
 
     def setup(self) -> None:
         """Create the table with its indexes if it is absent."""
@@ -230,31 +229,23 @@ class MySQLStore(Store):
             statement += _IF_ABSENT.replace("{name}", f"absent{number}")
         if patch.token is not None:
             statement += _IF_LEASED
-        if self._execute(statement, parameters) == 1:
+        if self._execute(statement, parameters).rowcount == 1:
             return Outcome.DONE
         may_conflict = patch.expect or patch.token is not None
         return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
 
     # --- statements and connections
 
-    def _execute(self, template: str, parameters: dict[str, Any]) -> int:
-        with self._cursor(template, parameters) as cursor:
-            return int(cursor.rowcount)
-
-    def _query(self, template: str, parameters: dict[str, Any]) -> Sequence[Any]:
-        with self._cursor(template, parameters) as cursor:
-            return cursor.fetchall()
-
-    @contextmanager
-    def _cursor(self, template: str, parameters: dict[str, Any]) -> Iterator[DBAPICursor]:
-        """Execute a statement at the present time."""
+    def _execute(self, template: str, parameters: dict[str, Any]) -> Cursor:
+        """Execute a statement at the present time; the cursor has all of its answer."""
         statement = template.replace("{table}", self._table)
+        parameters["now"] = _to_naive(self._clock())
         try:
             connection = self._borrow()
             try:
-                cursor = connection.cursor()
-                cursor.execute(statement, {**parameters, "now": _to_naive(self._clock())})
-                yield cursor
+                cursor = cast("pymysql.Connection[Cursor]", connection.dbapi_connection).cursor()
+                cursor.execute(statement, parameters)
+                return cursor
             except (OperationalError, InterfaceError) as error:
                 connection.invalidate(error)
                 raise

@@ -7,7 +7,7 @@ import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import psycopg
@@ -187,12 +187,11 @@ class PostgresStore(Store):
             "owner": record.owner,
             "now": self._clock(),
         }
-        return self._execute(_CREATE, parameters) == 1
+        return self._execute(_CREATE, parameters).rowcount == 1
 
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        with self._cursor(_LOAD, (key, self._clock())) as cursor:
-            row = cursor.fetchone()
+        row = self._execute(_LOAD, (key, self._clock())).fetchone()
         return None if row is None else _to_record(*row)
 
     def update(self, key: str, patch: Patch) -> Outcome:
@@ -210,7 +209,7 @@ class PostgresStore(Store):
 
     def delete(self, key: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
-        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, (key, self._clock())) == 1
+        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, (key, self._clock())).rowcount == 1
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Delete expired sessions, the longest expired first, and return how many.
@@ -218,29 +217,27 @@ class PostgresStore(Store):
         One statement for each `limit` sessions that were touched since they were last looked at.
         """
         while True:
-            with self._cursor(_PURGE, {"now": self._clock(), "limit": limit}) as cursor:
-                due, expired = cast("tuple[int, int]", cursor.fetchone())
+            due, expired = self._execute(_PURGE, {"now": self._clock(), "limit": limit}).fetchall()[0]
             if expired or due < limit:
-                return expired
+                return int(expired)
 
     def acquire(self, key: str, token: str, lease: timedelta) -> bool:
         """Take the lease on a session until `lease` from now."""
         now = self._clock()
-        return self._execute(_ACQUIRE, {"key": key, "token": token, "until": now + lease, "now": now}) == 1
+        return self._execute(_ACQUIRE, {"key": key, "token": token, "until": now + lease, "now": now}).rowcount == 1
 
     def release(self, key: str, token: str) -> bool:
         """Let go of a lease."""
-        return self._execute(_RELEASE, (key, token, self._clock())) == 1
+        return self._execute(_RELEASE, (key, token, self._clock())).rowcount == 1
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys."""
-        with self._cursor(_FIND, (owner, self._clock())) as cursor:
-            rows = cursor.fetchall()
+        rows = self._execute(_FIND, (owner, self._clock())).fetchall()
         yield from ((key, _to_record(*row)) for key, *row in rows)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""
-        return self._execute(_DELETE_OWNER, (owner, keep, self._clock()))
+        return self._execute(_DELETE_OWNER, (owner, keep, self._clock())).rowcount
 
     def setup(self) -> None:
         """Create the schema, the table and its indexes, those of them that are absent."""
@@ -277,7 +274,7 @@ class PostgresStore(Store):
             statement += _IF_PRESENT + _IF_ABSENT
         if patch.token is not None:
             statement += _IF_LEASED
-        if self._execute(statement, parameters) == 1:
+        if self._execute(statement, parameters).rowcount == 1:
             return Outcome.DONE
         may_conflict = patch.expect or patch.token is not None
         return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
@@ -293,14 +290,9 @@ class PostgresStore(Store):
                 statement = statement.replace(placeholder, name)
             return self._statements.setdefault(template, statement.encode())
 
-    def _execute(self, template: str, parameters: Any) -> int:
-        with self._cursor(template, parameters) as cursor:
-            return cursor.rowcount
-
-    @contextmanager
-    def _cursor(self, template: str, parameters: Any) -> Iterator[psycopg.Cursor[Any]]:
+    def _execute(self, template: str, parameters: Any) -> psycopg.Cursor[Any]:
         with self._connection() as connection:
-            yield connection.execute(self._statement(template), parameters, binary=True)
+            return connection.execute(self._statement(template), parameters, binary=True)
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -308,8 +300,13 @@ class PostgresStore(Store):
             pool = self._pools.get()
             connection = self._borrow(pool)
             try:
-                with connection:
-                    yield connection
+                yield connection
+                if not connection.autocommit:
+                    connection.commit()
+            except BaseException:
+                if not connection.closed:
+                    connection.rollback()
+                raise
             finally:
                 pool.putconn(connection)
         except psycopg.Error as error:

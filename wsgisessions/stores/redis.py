@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from hashlib import sha1
 from typing import Any, cast
@@ -226,6 +225,10 @@ class RedisStore(Store):
         self._prefix = prefix
         self._is_ours = isinstance(server, str)
         self._clients = OnePerProcess(_connector(server, timeout))
+        self._is_cluster = (
+            server.startswith("redis+cluster:") if isinstance(server, str) else hasattr(server, "keyslot")
+        )
+        self._local_index = "" if self._is_cluster else self._index("")
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session."""
@@ -241,8 +244,7 @@ class RedisStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        with self._client() as client:
-            fields = client.hgetall(self._prefix + key)
+        fields = self._call("hgetall", self._prefix + key)
         return _to_record(fields) if fields else None
 
     def update(self, key: str, patch: Patch) -> Outcome:
@@ -254,7 +256,7 @@ class RedisStore(Store):
 
     def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
         """Apply a patch and move the session to a new key; in a cluster, take it from one node to another."""
-        if not self._is_cluster():
+        if not self._is_cluster:
             return Outcome[self._patch([key, new_key], patch)[0]]
         outcome, *taken = self._patch([key], patch, take=True)
         if outcome != "DONE":
@@ -289,18 +291,16 @@ class RedisStore(Store):
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys; one round trip, and another for each."""
         for name in self._names(owner):
-            with self._client() as client:
-                fields = client.hgetall(name)
+            fields = self._call("hgetall", name)
             if fields and (record := _to_record(fields)).owner == owner:
                 yield name.removeprefix(self._prefix), record
             else:
-                with self._client() as client:
-                    client.zrem(self._index(owner), name)
+                self._call("zrem", self._index(owner), name)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one; in a cluster, one after the other."""
         kept = "" if keep is None else self._prefix + keep
-        if not self._is_cluster():
+        if not self._is_cluster:
             return int(self._run(_delete_owner, [self._index(owner)], owner, kept))
         return sum(self._says_yes(_delete, [name], "", owner) for name in self._names(owner) if name != kept)
 
@@ -313,13 +313,21 @@ class RedisStore(Store):
     def _create(self, key: str, owner: str, fields: Mapping[str, str]) -> bool:
         pairs = [each for pair in fields.items() for each in pair]
         is_created = self._says_yes(_create, [self._prefix + key], fields["expires_at"], owner, *pairs)
-        if is_created and owner and self._is_cluster():
+        if is_created and owner and self._is_cluster:
             self._enter(key, owner, fields["expires_at"])
         return is_created
 
     def _patch(self, keys: Sequence[str], patch: Patch, *, take: bool = False) -> list[Any]:
-        present = [each for name, text in patch.expect.items() if text is not None for each in ("=" + name, text)]
-        absent = ["=" + name for name, text in patch.expect.items() if text is None]
+        present: list[str] = []
+        absent: list[str] = []
+        for name, text in patch.expect.items():
+            if text is None:
+                absent.append("=" + name)
+            else:
+                present += ("=" + name, text)
+        changes = ["=" + name for name in patch.remove]
+        for name, text in patch.set.items():
+            changes += ("=" + name, text)
         answer = self._run(
             _patch,
             [self._prefix + key for key in keys],
@@ -333,8 +341,7 @@ class RedisStore(Store):
             len(patch.remove),
             *present,
             *absent,
-            *("=" + name for name in patch.remove),
-            *(each for name, text in patch.set.items() for each in ("=" + name, text)),
+            *changes,
         )
         return [_text(each) if isinstance(each, bytes) else each for each in answer]
 
@@ -344,33 +351,30 @@ class RedisStore(Store):
         return f"{self._prefix}owner:{owner}"
 
     def _names(self, owner: str) -> list[str]:
-        with self._client() as client:
-            return [_text(name) for name in client.zrange(self._index(owner), 0, -1)]
+        return [_text(name) for name in self._call("zrange", self._index(owner), 0, -1)]
 
     def _enter(self, key: str, owner: str, expires_at: str) -> None:
-        if self._is_cluster():
+        if self._is_cluster:
             self._run(_enter, [self._index(owner)], self._prefix + key, expires_at)
 
-    # --- the client
-
-    def _is_cluster(self) -> bool:
-        return hasattr(self._clients.get(), "keyslot")
+    # --- commands
 
     def _says_yes(self, script: _Script, names: Sequence[str], *arguments: Any) -> bool:
         return bool(self._run(script, names, *arguments) == 1)
 
     def _run(self, script: _Script, names: Sequence[str], *arguments: Any) -> Any:
-        with self._client() as client:
-            prefix = "" if self._is_cluster() else self._index("")
-            try:
-                return client.evalsha(script.sha, len(names), *names, prefix, *arguments)
-            except exceptions.NoScriptError:
-                return client.eval(script.text, len(names), *names, prefix, *arguments)
-
-    @contextmanager
-    def _client(self) -> Iterator[Any]:
         try:
-            yield self._clients.get()
+            client = self._clients.get()
+            try:
+                return client.evalsha(script.sha, len(names), *names, self._local_index, *arguments)
+            except exceptions.NoScriptError:
+                return client.eval(script.text, len(names), *names, self._local_index, *arguments)
+        except exceptions.RedisError as error:
+            raise _explain(error) from error
+
+    def _call(self, command: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._clients.get(), command)(*arguments)
         except exceptions.RedisError as error:
             raise _explain(error) from error
 
@@ -438,9 +442,12 @@ def _to_integer(instant: datetime) -> str:
 
 
 def _to_record(fields: Mapping[Any, Any]) -> Record:
-    texts = {_text(name): _text(text) for name, text in fields.items()}
-    created_at, touched_at, expires_at = (
-        _EPOCH + timedelta(microseconds=int(texts[name])) for name in ("created_at", "touched_at", "expires_at")
+    if b"expires_at" in fields:
+        fields = {_text(name): _text(text) for name, text in fields.items()}
+    return Record(
+        {name[1:]: text for name, text in fields.items() if name[0] == "="},
+        _EPOCH + timedelta(microseconds=int(fields["created_at"])),
+        _EPOCH + timedelta(microseconds=int(fields["touched_at"])),
+        _EPOCH + timedelta(microseconds=int(fields["expires_at"])),
+        fields.get("owner"),
     )
-    values = {name[1:]: text for name, text in texts.items() if name[0] == "="}
-    return Record(values, created_at, touched_at, expires_at, texts.get("owner"))
