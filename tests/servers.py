@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -181,8 +181,97 @@ class Redis(Server):
             return client.execute_command(*arguments)
 
 
+class RedisGroup:
+    """Several Redis servers, started and removed together."""
+
+    missing = Redis.missing
+    package = Redis.package
+
+    def __init__(self, servers):
+        self.servers = servers
+
+    def __enter__(self):
+        with ExitStack() as started:
+            for server in self.servers:
+                started.enter_context(server)
+            self.connect()
+            self.stack = started.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        self.stack.close()
+
+    def connect(self):
+        """Make the servers know one another."""
+        raise NotImplementedError
+
+
+class RedisCluster(RedisGroup):
+    """Three masters with a replica each."""
+
+    def __init__(self, *options):
+        cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options]
+        super().__init__([Redis(*cluster, "--cluster-port", str(free_port())) for _ in range(6)])
+
+    @property
+    def url(self):
+        nodes = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+        return f"redis+cluster://:{PASSWORD}@{nodes}"
+
+    def connect(self):
+        first, *others = self.servers
+        for number, server in enumerate(self.servers[:3]):
+            server.run("CLUSTER", "ADDSLOTSRANGE", number * 5462, min(number * 5462 + 5461, 16383))
+        for number, server in enumerate(self.servers):
+            server.run("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for server in others:
+            server.run("CLUSTER", "MEET", "127.0.0.1", first.port, first.options[-1])
+        wait_until(lambda: all(self.info(server, "known_nodes") == "6" for server in self.servers))
+        for master, replica in zip(self.servers[:3], self.servers[3:], strict=True):
+            replica.run("CLUSTER", "REPLICATE", master.run("CLUSTER", "MYID"))
+        wait_until(lambda: all(self.info(server, "state") == "ok" for server in self.servers))
+        wait_until(lambda: all(replica_is_linked(server) for server in self.servers[3:]))
+
+    @staticmethod
+    def info(server, name):
+        answer = server.run("CLUSTER", "INFO")
+        pairs = answer if isinstance(answer, dict) else dict(line.split(":") for line in answer.split())
+        return pairs[f"cluster_{name}"]
+
+
+class RedisSentinel(RedisGroup):
+    """A master, a replica, and a sentinel that watches them."""
+
+    def __init__(self, *options):
+        master = Redis(*options)
+        replica = Redis(*options, "--replicaof", f"127.0.0.1 {master.port}")
+        super().__init__([master, replica, Sentinel(master)])
+
+    @property
+    def url(self):
+        return f"redis+sentinel://:{PASSWORD}@127.0.0.1:{self.servers[2].port}/main?sentinel_password={PASSWORD}"
+
+    def connect(self):
+        wait_until(lambda: replica_is_linked(self.servers[1]))
+        # The sentinel learns of replicas from the master, every ten seconds at first.
+        wait_until(lambda: self.servers[2].run("SENTINEL", "REPLICAS", "main"))
+
+
+def replica_is_linked(server):
+    return server.run("INFO", "replication").get("master_link_status") == "up"
+
+
+def wait_until(holds, seconds=30):
+    """Wait until something holds."""
+    give_up_at = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > give_up_at:
+            raise TimeoutError(f"waited for {seconds} s")
+        time.sleep(0.05)
+
+
 class Sentinel(Redis):
-    """One sentinel; it quotes its configuration into a file of its own."""
+    """One sentinel."""
 
     def __init__(self, master):
         super().__init__()
@@ -377,7 +466,14 @@ class MongoDB(Server):
             return client.get_default_database().command(command, value, **arguments)
 
 
-KINDS = {"redis": Redis, "postgres": Postgres, "mysql": MariaDB, "mongodb": MongoDB}
+KINDS = {
+    "redis": Redis,
+    "redis_cluster": RedisCluster,
+    "redis_sentinel": RedisSentinel,
+    "postgres": Postgres,
+    "mysql": MariaDB,
+    "mongodb": MongoDB,
+}
 
 
 _started = []
@@ -402,9 +498,9 @@ class SharedServers:
             yield
         finally:
             for note in Path(folder).glob("*.json"):
-                started = json.loads(note.read_text())
-                send_signal(started["pid"], signal.SIGKILL)
-                shutil.rmtree(started["folder"], ignore_errors=True)
+                for pid, server_folder in json.loads(note.read_text())["processes"]:
+                    send_signal(pid, signal.SIGKILL)
+                    shutil.rmtree(server_folder, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
             del os.environ[cls.variable]
 
@@ -418,9 +514,9 @@ class SharedServers:
             fcntl.flock(lock, fcntl.LOCK_EX)
             note = self.folder / f"{name}.json"
             if not note.exists():
-                server = KINDS[kind](zone=zone).__enter__()
+                server = KINDS[kind](**{"zone": zone} if zone else {}).__enter__()
                 _started.append(server)
-                note.write_text(
-                    json.dumps({"url": server.url, "pid": server.process.pid, "folder": str(server.folder)})
-                )
+                servers = getattr(server, "servers", [server])
+                processes = [(each.process.pid, str(each.folder)) for each in servers]
+                note.write_text(json.dumps({"url": server.url, "processes": processes}))
             return json.loads(note.read_text())["url"]

@@ -1,12 +1,15 @@
-"""Every store keeps every promise of the contract."""
+"""Every store keeps every promise of the contract, also where its server and its process are far from UTC."""
 
 import secrets
+import time
 from datetime import timedelta
 
 import pytest
 
-from wsgisessions import CachingStore, MemoryStore, SQLiteStore
+from wsgisessions import CachingStore, MemoryStore, RedisStore, SQLiteStore
 from wsgisessions.testing import StoreContract
+
+MINUTE = timedelta(minutes=1)
 
 
 class TestMemoryStore(StoreContract):
@@ -23,57 +26,108 @@ class TestSQLiteStore(StoreContract):
         return SQLiteStore(self.folder / f"{secrets.token_hex(4)}.db", clock=clock)
 
 
-class TestPostgresStore(StoreContract):
-    @pytest.fixture(autouse=True)
-    def _server(self, server_url):
-        self.url = server_url("postgres")
-
-    def make_store(self, clock):
-        from wsgisessions.stores.postgres import PostgresStore
-
-        return PostgresStore(self.url, table=f"table {secrets.token_hex(4)}", clock=clock)
-
-
-class TestRedisStore(StoreContract):
-    server_clock = True
+class ServerContract(StoreContract):
+    kind = ""
+    server_zone = None
 
     @pytest.fixture(autouse=True)
-    def _server(self, server_url):
-        self.url = server_url("redis")
+    def _server(self, server_url, open_fresh):
+        self.url = server_url(self.kind, self.server_zone)
+        self.open_fresh = open_fresh
 
     def make_store(self, clock):
-        from wsgisessions.stores.redis import RedisStore
+        options = {} if self.server_clock else {"clock": clock}
+        return self.open_fresh(self.kind.partition("_")[0], self.url, setup=False, **options)
 
-        return RedisStore(self.url, prefix=secrets.token_hex(4))
 
+class Far:
+    """Eleven hours behind UTC on the one side, fourteen hours ahead on the other."""
 
-class TestMySQLStore(StoreContract):
+    process_zone = ""
+
     @pytest.fixture(autouse=True)
-    def _server(self, server_url):
-        self.url = server_url("mysql")
+    def _zone(self, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", self.process_zone)
+            time.tzset()
+            yield
+        time.tzset()
 
+
+class West(Far):
+    server_zone, process_zone = "Pacific/Pago_Pago", "Pacific/Kiritimati"
+
+
+class East(Far):
+    server_zone, process_zone = "Pacific/Kiritimati", "Pacific/Pago_Pago"
+
+
+class TestRedisStore(ServerContract):
+    kind, server_clock = "redis", True
+
+
+class TestRedisStoreOnACluster(TestRedisStore):
+    kind = "redis_cluster"
+
+
+class TestRedisStoreBySentinel(TestRedisStore):
+    kind = "redis_sentinel"
+
+
+class TestPostgresStore(ServerContract):
+    kind = "postgres"
+
+
+class TestMySQLStore(ServerContract):
+    kind = "mysql"
+
+
+class TestMongoDBStore(ServerContract):
+    kind = "mongodb"
+
+
+class TestSQLiteStoreFarWest(West, TestSQLiteStore):
+    pass
+
+
+class TestRedisStoreFarWest(West, TestRedisStore):
+    pass
+
+
+class TestRedisStoreFarEast(East, TestRedisStore):
+    pass
+
+
+class TestPostgresStoreFarWest(West, TestPostgresStore):
+    pass
+
+
+class TestPostgresStoreFarEast(East, TestPostgresStore):
+    pass
+
+
+class TestMySQLStoreFarWest(West, TestMySQLStore):
+    pass
+
+
+class TestMySQLStoreFarEast(East, TestMySQLStore):
+    pass
+
+
+class TestMongoDBStoreFarWest(West, TestMongoDBStore):
+    pass
+
+
+class TestMongoDBStoreFarEast(East, TestMongoDBStore):
+    pass
+
+
+class TestCachingStore(TestSQLiteStore):
     def make_store(self, clock):
-        from wsgisessions.stores.mysql import MySQLStore
-
-        return MySQLStore(self.url, table=f"table {secrets.token_hex(4)}", clock=clock)
+        return CachingStore(MemoryStore(clock=clock), super().make_store(clock), max_age=MINUTE, clock=clock)
 
 
-class TestMongoDBStore(StoreContract):
-    @pytest.fixture(autouse=True)
-    def _server(self, server_url):
-        self.url = server_url("mongodb")
-
+class TestCachingStoreWithRedis(TestRedisStore):
     def make_store(self, clock):
-        from wsgisessions.stores.mongodb import MongoDBStore
-
-        return MongoDBStore(self.url, collection=f"collection {secrets.token_hex(4)}", clock=clock)
-
-
-class TestCachingStore(StoreContract):
-    @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path):
-        self.folder = tmp_path
-
-    def make_store(self, clock):
-        store = SQLiteStore(self.folder / f"{secrets.token_hex(4)}.db", clock=clock)
-        return CachingStore(MemoryStore(clock=clock), store, max_age=timedelta(minutes=1), clock=clock)
+        cache = RedisStore(self.url, prefix=secrets.token_hex(4))
+        return CachingStore(cache, super().make_store(clock), max_age=MINUTE)

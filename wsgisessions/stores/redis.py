@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from hashlib import sha1
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import redis
 from redis import exceptions
@@ -60,7 +60,7 @@ return 1
 # ARGV: index prefix, expires_at or '', owner or '', token or '', clear or '', take or '', how many texts are
 # expected, how many fields must be absent, how many are removed; these, and the fields to set with their texts.
 # Returns what became of it, and if an index must know of it, whose session it is until when. With `take`, which
-# a cluster needs to rename to a key of another node, the hash is deleted and returned.
+# a cluster needs to rename to a key of another node, the hash is deleted, and returned as it was and as it became.
 _PATCH = """
 local expires_at, owner, token, clear, take = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local old = redis.call('HMGET', session, 'expires_at', 'owner', 'lease_token', 'lease_until')
@@ -78,6 +78,7 @@ end
 local renamed = KEYS[2] or session
 if renamed ~= session and redis.call('EXISTS', renamed) == 1 then return {'CONFLICT'} end
 
+local before = take ~= '' and redis.call('HGETALL', session)
 local new_owner = owner ~= '' and owner or old[2]
 local new_expires_at = expires_at ~= '' and expires_at or old[1]
 local moves = renamed ~= session or owner ~= '' or expires_at ~= ''
@@ -104,9 +105,9 @@ if old[2] and owners ~= '' and (renamed ~= session or old[2] ~= new_owner) then
     redis.call('ZREM', owners .. old[2], session)
 end
 if take ~= '' then
-    local fields = redis.call('HGETALL', session)
+    local after = redis.call('HGETALL', session)
     redis.call('DEL', session)
-    return {'DONE', new_owner or '', new_expires_at, fields}
+    return {'DONE', before, after}
 end
 if new_owner and moves then return {'DONE', new_owner, new_expires_at} end
 return {'DONE'}
@@ -204,8 +205,8 @@ class RedisStore(Store):
     In a cluster `rename`, and writing an owner or touching an owner's session, take two round trips.
 
     :param server: a URL, `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port` or
-        `redis+sentinel://host:port,host:port/service`, or a `redis.Redis`, `redis.RedisCluster` or
-        `redis.ConnectionPool` that is already there. A client should not retry by itself
+        `redis+sentinel://host:port,host:port/service` (with `?sentinel_password=` if these want one); or a
+        `redis.Redis`, `redis.RedisCluster` or `redis.ConnectionPool` that is already there. A client should not retry by itself
         (`retry=Retry(NoBackoff(), 0)`), lest it applies a patch twice.
     :param prefix: what the names of the server's keys start with.
     :param timeout: how many seconds a method waits for a connection, and again for its answer, before
@@ -240,7 +241,7 @@ class RedisStore(Store):
         }
         if record.owner is not None:
             fields["owner"] = record.owner
-        return self._create(key, record.owner or "", fields)
+        return self._create(key, fields)
 
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
@@ -261,15 +262,13 @@ class RedisStore(Store):
         outcome, *taken = self._patch([key], patch, take=True)
         if outcome != "DONE":
             return Outcome[outcome]
-        owner, _, pairs = taken
-        names = [_text(each) for each in pairs]
-        fields = dict(zip(names[::2], names[1::2], strict=True))
+        before, after = (_to_fields(each) for each in taken)
         is_moved = False
         try:
-            is_moved = self._create(new_key, owner, fields)
+            is_moved = self._create(new_key, after)
         finally:
             if not is_moved:
-                self._create(key, owner, fields)
+                self._create(key, before)
         return Outcome.DONE if is_moved else Outcome.CONFLICT
 
     def delete(self, key: str, *, if_empty: bool = False) -> bool:
@@ -310,7 +309,8 @@ class RedisStore(Store):
         if client is not None:
             client.close()
 
-    def _create(self, key: str, owner: str, fields: Mapping[str, str]) -> bool:
+    def _create(self, key: str, fields: Mapping[str, str]) -> bool:
+        owner = fields.get("owner", "")
         pairs = [each for pair in fields.items() for each in pair]
         is_created = self._says_yes(_create, [self._prefix + key], fields["expires_at"], owner, *pairs)
         if is_created and owner and self._is_cluster:
@@ -397,30 +397,51 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
             f" got {type(server).__name__}"
         )
     parts = urlsplit(server)
-    if parts.scheme not in ("redis+cluster", "redis+sentinel"):
-        _check_url(server)
-        return lambda: redis.Redis.from_url(server, **options)
-    hosts = _hosts(parts.netloc.rpartition("@")[2], 6379 if parts.scheme == "redis+cluster" else 26379)
-    options |= {name: unquote(each) for name in ("username", "password") if (each := getattr(parts, name))}
     if parts.scheme == "redis+cluster":
-        nodes = [cluster_node(*host) for host in hosts]
+        options |= _credentials(parts)
+        nodes = [cluster_node(*host) for host in _hosts(parts, 6379)]
         return lambda: redis.RedisCluster(startup_nodes=nodes, **options)
+    if parts.scheme == "redis+sentinel":
+        return _sentinel_connector(parts, options)
+    try:
+        parse_url(server)
+    except ValueError as error:
+        raise ConfigurationError(f"RedisStore cannot read its URL: {error}") from error
+    return lambda: redis.Redis.from_url(server, **options)
+
+
+def _sentinel_connector(parts: SplitResult, options: dict[str, Any]) -> Callable[[], Any]:
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ConfigurationError("a Sentinel URL names its service: redis+sentinel://host:26379/mymaster")
-    return lambda: sentinel(hosts, **options).master_for(service, db=int(database or 0))
+    query = dict(parse_qsl(parts.query))
+    own = {name: query.pop(f"sentinel_{name}") for name in ("username", "password") if f"sentinel_{name}" in query}
+    if query:
+        raise ConfigurationError(
+            f"a Sentinel URL's query has sentinel_username and sentinel_password only; got {', '.join(sorted(query))}"
+        )
+    hosts, server_options = _hosts(parts, 26379), options | _credentials(parts)
+
+    def connect() -> Any:
+        watchers = sentinel(hosts, sentinel_kwargs=options | own, **server_options)
+        return watchers.master_for(service, db=int(database or 0))
+
+    return connect
 
 
-def _check_url(url: str) -> None:
-    try:
-        parse_url(url)
-    except ValueError as error:
-        raise ConfigurationError(f"RedisStore cannot read its URL: {error}") from error
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    pairs = {"username": parts.username, "password": parts.password}
+    return {name: unquote(text) for name, text in pairs.items() if text}
 
 
-def _hosts(text: str, default_port: int) -> list[tuple[str, int]]:
-    hosts = (each.rpartition(":") if ":" in each else (each, ":", default_port) for each in text.split(","))
-    return [(host, int(port)) for host, _, port in hosts]
+def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
+    hosts = []
+    for each in parts.netloc.rpartition("@")[2].split(","):
+        host, _, port = each.rpartition(":") if ":" in each else (each, "", str(default_port))
+        if not host or not port.isdigit():
+            raise ConfigurationError(f"a {parts.scheme} URL lists its hosts as host:port,host:port; got {each!r}")
+        hosts.append((host, int(port)))
+    return hosts
 
 
 def _explain(error: exceptions.RedisError) -> StoreError:
@@ -429,12 +450,17 @@ def _explain(error: exceptions.RedisError) -> StoreError:
     if isinstance(error, exceptions.OutOfMemoryError):
         return StoreUnavailable("Redis is full (maxmemory), and its policy is to evict nothing")
     if isinstance(error, _PASSING):
-        return StoreUnavailable(f"Redis cannot serve now: {error}")
+        return StoreUnavailable(f"Redis cannot serve now: {str(error).partition(' : ')[0]}")
     return StoreError(f"Redis failed: {type(error).__name__}")
 
 
 def _text(answer: str | bytes) -> str:
     return answer.decode() if isinstance(answer, bytes) else answer
+
+
+def _to_fields(answer: Sequence[str | bytes]) -> dict[str, str]:
+    texts = [_text(each) for each in answer]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _to_integer(instant: datetime) -> str:
