@@ -134,6 +134,17 @@ class Server:
         finally:
             self.signal(signal.SIGCONT)
 
+    def hang_up(self):
+        """Close every client's connection from the server's side."""
+        raise NotImplementedError
+
+    def demand_login(self):
+        """Refuse clients without the right password, if the server does not do so anyway."""
+
+    def url_with(self, password):
+        """Return the URL with another password."""
+        return self.url.replace(PASSWORD, password)
+
     def remove(self):
         """Stop the server, and remove its folder."""
         if self.process is not None:
@@ -179,6 +190,9 @@ class Redis(Server):
 
         with closing(redis.Redis.from_url(self.url, decode_responses=True)) as client:
             return client.execute_command(*arguments)
+
+    def hang_up(self):
+        self.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 class RedisGroup:
@@ -356,6 +370,9 @@ class Postgres(Server):
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
+    def hang_up(self):
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
     def kill(self):
         super().kill()
         # Its own children outlive a killed postmaster for a moment, and keep the port.
@@ -434,6 +451,12 @@ class MariaDB(Server):
             cursor.execute(statement, parameters or None)
             return cursor.fetchall()
 
+    def hang_up(self):
+        for connection, *_ in self.run("SHOW PROCESSLIST"):
+            # The last one is the connection that asks.
+            with suppress(Exception):
+                self.run(f"KILL {connection}")
+
 
 class MongoDB(Server):
     """The mongod that is installed, or else SecantusDB, which speaks MongoDB's protocol."""
@@ -444,9 +467,30 @@ class MongoDB(Server):
     def missing(cls):
         return [] if find_program("mongod") or find_spec("secantus") else ["mongod"]
 
+    @staticmethod
+    def durable_options():
+        """Return the options under which an acknowledged write survives the server's death."""
+        return [] if find_program("mongod") else ["--sync-on-commit"]
+
     @property
     def url(self):
-        return f"mongodb://127.0.0.1:{self.port}/sessions"
+        return f"mongodb://127.0.0.1:{self.port}/sessions?w=majority&journal=true"
+
+    def url_with(self, password):
+        return self.url.replace("//", f"//visitor:{password}@") + "&authSource=admin"
+
+    def hang_up(self):
+        self.kill()
+        self.start()
+
+    def demand_login(self):
+        from pymongo import MongoClient
+
+        with MongoClient(self.url) as client:
+            client.admin.command("createUser", "visitor", pwd=PASSWORD, roles=["root"])
+        self.kill()
+        self.options = (*self.options, "--auth")
+        self.start()
 
     def command(self):
         where = [f"--port={self.port}"]
