@@ -1,0 +1,174 @@
+"""What PostgreSQL promises beyond the contract: names, setup, PgBouncer, pools, and a table that does not bloat."""
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import psycopg
+import pytest
+from psycopg_pool import ConnectionPool
+
+from wsgisessions import ConfigurationError, Outcome, Patch, PostgresStore, StoreError, StoreUnavailable
+from wsgisessions.record import utc_now
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def url(server_url):
+    return server_url("postgres")
+
+
+@pytest.fixture
+def connection(url):
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def name(make_key):
+    return f"sessions_{make_key()[:8]}"
+
+
+def test_making_a_store_connects_to_nothing():
+    PostgresStore("postgresql://nowhere/nothing")
+
+
+def test_names_are_quoted(url, connection, make_key, make_record):
+    names = {"schema": 'my "odd" %s schema', "table": "table; -- {table} %(key)s"}
+    store = PostgresStore(url, **names)
+    store.setup()
+    key = make_key()
+    assert store.create(key, make_record({"a": "1"}, owner="ann"))
+    assert store.rename(key, make_key(), Patch(set={"a": "2"}, expect={"a": "1"})) is Outcome.DONE
+    assert store.delete_owner("ann") == 1
+    store.close()
+    rows = connection.execute(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = %s", [*names.values()]
+    )
+    assert rows.fetchone() == (1,)
+
+
+def test_sixteen_processes_may_set_up_at_once(url, name):
+    code = (
+        "import sys; from wsgisessions import PostgresStore;"
+        "store = PostgresStore(sys.argv[1], schema=sys.argv[2]); sys.stdin.read(1); store.setup(); store.close()"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, url, name], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(16)
+    ]
+    for process in processes:
+        process.stdin.write(b"x")
+        process.stdin.flush()
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [(b"", 0)] * 16
+
+
+def test_prepared_statements_can_be_switched_off(url, open_fresh, make_key, make_record):
+    for prepare, count in ((True, 1), (False, 0)):
+        store = open_fresh("postgres", url, prepare=prepare)
+        key = make_key()
+        store.create(key, make_record())
+        for _ in range(20):
+            store.load(key)
+        with store._connection() as connection:
+            assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (count,)
+
+
+def test_an_unlogged_table(url, open_fresh, name, connection):
+    open_fresh("postgres", url, table=name, unlogged=True)
+    assert connection.execute("SELECT relpersistence FROM pg_class WHERE relname = %s", [name]).fetchone() == ("u",)
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_ready_made_pool_serves(autocommit, url, name, make_key, make_record):
+    with ConnectionPool(url, min_size=1, max_size=2, kwargs={"autocommit": autocommit}, open=True) as pool:
+        store = PostgresStore(pool, table=name)
+        store.setup()
+        key = make_key()
+        assert store.create(key, make_record({"a": "1"}))
+        assert store.create(key, make_record({"a": "2"})) is False
+        with pytest.raises(StoreError):
+            PostgresStore(pool, table="absent").load(key)
+        assert store.update(key, Patch(set={"b": "2"})) is Outcome.DONE
+        store.close()
+        assert store.load(key).values == {"a": "1", "b": "2"}
+
+
+def test_a_ready_made_pool_is_refused_after_a_fork(url):
+    code = (
+        "import os, sys; from psycopg_pool import ConnectionPool; from wsgisessions import PostgresStore, StoreError\n"
+        "with ConnectionPool(sys.argv[1], min_size=1, open=True) as pool:\n"
+        "    store = PostgresStore(pool)\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        try:\n"
+        "            store.load('x')\n"
+        "        except StoreError as error:\n"
+        "            os._exit(0 if 'give PostgresStore the URL' in str(error) else 1)\n"
+        "        os._exit(2)\n"
+        "    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code, url]).returncode == 0
+
+
+def test_when_all_connections_are_in_use_the_error_says_so(url, open_fresh):
+    store = open_fresh("postgres", url, max_connections=1, timeout=0.2)
+    with store._connection(), pytest.raises(StoreUnavailable, match="raise max_connections"):
+        store.load("key")
+    assert store.load("key") is None
+
+
+def test_touching_grows_neither_the_table_nor_its_indexes(url, open_fresh, name, connection, make_key, make_record):
+    store = open_fresh("postgres", url, table=name)
+    keys = [make_key() for _ in range(20)]
+    for key in keys:
+        store.create(key, make_record({"a": "x" * 300}, owner="ann"))
+
+    def sizes():
+        relations = [name, f"{name}_pkey", f"{name}_purge_at", f"{name}_owner"]
+        return [connection.execute("SELECT pg_relation_size(%s)", [each]).fetchone()[0] for each in relations]
+
+    before = sizes()
+    for number in range(100):
+        for key in keys:
+            store.update(key, Patch(expires_at=utc_now() + HOUR * (2 + number)))
+    with store._connection() as own:
+        own.execute("SELECT pg_stat_force_next_flush()")
+    updates, hot = connection.execute(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [name]
+    ).fetchone()
+    assert updates == 2000
+    assert hot / updates > 0.9
+    assert [after - was for after, was in zip(sizes()[1:], before[1:], strict=True)] == [0, 0, 0]
+    assert sizes()[0] <= before[0] + 4 * 8192
+
+
+def test_purging_passes_over_the_touched_and_finds_them_later(url, name, clock, make_key):
+    from wsgisessions import Record
+
+    store = PostgresStore(url, table=name, clock=clock)
+    store.setup()
+    touched, others = make_key(), [make_key() for _ in range(5)]
+    for key in (touched, *others):
+        store.create(key, Record({}, clock(), clock(), clock() + HOUR))
+    store.update(touched, Patch(expires_at=clock() + 3 * HOUR))
+    clock.advance(2 * HOUR)
+    assert [store.delete_expired(limit=1) for _ in range(6)] == [1, 1, 1, 1, 1, 0]
+    assert store.load(touched) is not None
+    clock.advance(2 * HOUR)
+    assert [store.delete_expired() for _ in range(2)] == [1, 0]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "message"),
+    [
+        (object(), {}, "takes a postgresql:// URL or a psycopg_pool.ConnectionPool; got object"),
+        ("postgresql://host", {"timeout": 0}, "in seconds, above 0; got 0"),
+        ("postgresql://host", {"max_connections": 0}, "1 or more; got 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(server, options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        PostgresStore(server, **options)

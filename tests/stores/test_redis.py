@@ -1,0 +1,196 @@
+"""What Redis promises beyond the contract: its scripts, clients, prefix, expiry and index of owners."""
+
+import time
+from datetime import timedelta
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+from servers import PASSWORD
+
+from wsgisessions import ConfigurationError, Outcome, Patch, RedisStore
+from wsgisessions.record import utc_now
+
+MILLISECOND = timedelta(milliseconds=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def url(server_url):
+    return server_url("redis")
+
+
+@pytest.fixture
+def client(url):
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def prefix(make_key):
+    return make_key()[:8] + ":"
+
+
+@pytest.fixture
+def store(url, prefix, open_fresh):
+    return open_fresh("redis", url, prefix=prefix)
+
+
+def test_making_a_store_connects_to_nothing():
+    for url in ("redis://nowhere", "redis+cluster://nowhere", "redis+sentinel://nowhere/service"):
+        RedisStore(url)
+
+
+def test_every_key_has_the_prefix_and_expires_with_its_session(store, client, prefix, make_key, make_record):
+    key = make_key()
+    store.create(key, make_record({"a": "1"}, owner="ann"))
+    store.acquire(key, "token", HOUR)
+    assert sorted(client.keys(f"{prefix}*")) == sorted([prefix + key, f"{prefix}owner:ann"])
+    for name in client.keys(f"{prefix}*"):
+        assert abs(client.pexpiretime(name) / 1000 - time.time() - 3600) < 60
+    store.update(key, Patch(expires_at=utc_now() + 2 * HOUR))
+    for name in client.keys(f"{prefix}*"):
+        assert abs(client.pexpiretime(name) / 1000 - time.time() - 7200) < 60
+
+
+def test_the_server_expires_to_the_millisecond(store, client, prefix, make_key, make_record):
+    key = make_key()
+    record = make_record(lives=HOUR)
+    store.create(key, record)
+    deadline = record.expires_at.timestamp() * 1000
+    assert 0 <= client.pexpiretime(prefix + key) - deadline < 1.001
+
+
+def test_a_value_is_a_field_that_a_person_can_read(store, client, prefix, make_key, make_record):
+    key = make_key()
+    store.create(key, make_record({"a": '"x"'}))
+    store.update(key, Patch(set={"b": "2"}))
+    fields = client.hgetall(prefix + key)
+    assert (fields["=a"], fields["=b"]) == ('"x"', "2")
+
+
+def test_scripts_are_loaded_again_when_the_server_forgot_them(store, client, make_key, make_record):
+    key = make_key()
+    for _ in range(2):
+        client.script_flush()
+        store.delete(key)
+        assert store.create(key, make_record({"a": "1"}))
+        client.script_flush()
+        assert store.update(key, Patch(set={"a": "2"})) is Outcome.DONE
+
+
+def test_a_patch_of_thousands_of_keys_is_one_script(store, make_key, make_record):
+    key = make_key()
+    values = {f"key {number}": "x" * 10 for number in range(20_000)}
+    assert store.create(key, make_record(values))
+    assert store.update(key, Patch(set=dict.fromkeys(values, "y"), expect=values)) is Outcome.DONE
+    assert store.update(key, Patch(remove=values)) is Outcome.DONE
+    assert store.load(key).values == {}
+
+
+@pytest.mark.parametrize("decodes", [True, False])
+def test_a_ready_made_client_or_pool_serves(decodes, url, prefix, make_key, make_record):
+    retry = Retry(NoBackoff(), 0)
+    with redis.Redis.from_url(url, decode_responses=decodes, retry=retry) as client:
+        for server in (client, client.connection_pool):
+            store = RedisStore(server, prefix=prefix)
+            key, new_key = make_key(), make_key()
+            record = make_record({"é": "1"}, owner="änn")
+            assert store.create(key, record)
+            assert store.rename(key, new_key, Patch(set={"b": "2"}, expect={"é": "1"})) is Outcome.DONE
+            assert [(found, each.values, each.owner) for found, each in store.find("änn")] == [
+                (new_key, {"é": "1", "b": "2"}, "änn")
+            ]
+            assert store.acquire(new_key, "token", HOUR)
+            assert store.release(new_key, "token")
+            assert store.delete_owner("änn") == 1
+            store.close()
+            assert client.ping()
+
+
+def test_a_ready_made_cluster_client_serves(server_url, prefix, make_key, make_record):
+    host, port = server_url("redis_cluster").rpartition("@")[2].split(",")[0].split(":")
+    with redis.RedisCluster(host=host, port=int(port), password=PASSWORD) as client:
+        store = RedisStore(client, prefix=prefix)
+        key, new_key = make_key(), make_key()
+        assert store.create(key, make_record({"a": "1"}, owner="ann"))
+        assert store.rename(key, new_key, Patch(set={"b": "2"})) is Outcome.DONE
+        assert [found for found, _ in store.find("ann")] == [new_key]
+
+
+def test_a_ready_made_sentinel_client_serves(server_url, prefix, make_key, make_record):
+    host, port = server_url("redis_sentinel").rpartition("@")[2].split("/")[0].split(":")
+    sentinel = Sentinel([(host, int(port))], sentinel_kwargs={"password": PASSWORD}, password=PASSWORD)
+    store = RedisStore(sentinel.master_for("main"), prefix=prefix)
+    key = make_key()
+    assert store.create(key, make_record({"a": "1"}))
+    assert store.load(key).values == {"a": "1"}
+
+
+class TestOwners:
+    """The index of an owner's sessions heals by itself."""
+
+    def test_it_drops_what_has_expired(self, store, client, prefix, make_key, make_record):
+        for _ in range(5):
+            store.create(make_key(), make_record(lives=20 * MILLISECOND, owner="ann"))
+        time.sleep(0.03)
+        key = make_key()
+        store.create(key, make_record(owner="ann"))
+        assert client.zrange(f"{prefix}owner:ann", 0, -1) == [prefix + key]
+
+    def test_it_is_gone_with_its_last_session(self, store, client, prefix, make_key, make_record):
+        store.create(make_key(), make_record(lives=20 * MILLISECOND, owner="ann"))
+        time.sleep(0.03)
+        assert client.keys(f"{prefix}*") == []
+
+    def test_it_follows_a_touch_a_new_owner_a_new_id_and_a_deletion(self, store, client, prefix, make_key, make_record):
+        def index(owner):
+            return client.zrange(f"{prefix}owner:{owner}", 0, -1, withscores=True)
+
+        key, new_key = make_key(), make_key()
+        store.create(key, make_record(owner="ann"))
+        later = utc_now() + 5 * HOUR
+        store.update(key, Patch(expires_at=later))
+        ((name, deadline),) = index("ann")
+        assert (name, round(deadline / 1000)) == (prefix + key, round(later.timestamp()))
+        store.update(key, Patch(owner="bob"))
+        assert (index("ann"), [name for name, _ in index("bob")]) == ([], [prefix + key])
+        store.rename(key, new_key, Patch())
+        assert [name for name, _ in index("bob")] == [prefix + new_key]
+        store.delete(new_key)
+        assert index("bob") == []
+
+    @pytest.mark.parametrize("kind", ["redis", "redis_cluster"])
+    def test_find_and_delete_pass_over_what_is_not_the_owners(
+        self, kind, server_url, open_fresh, prefix, make_key, make_record
+    ):
+        store = open_fresh("redis", server_url(kind), prefix=prefix)
+        mine, strange, gone = make_key(), make_key(), make_key()
+        store.create(mine, make_record(owner="ann"))
+        store.create(strange, make_record(owner="bob"))
+        client = store._clients.get()
+        later = int(time.time() * 1000) + 3_600_000
+        client.zadd(f"{prefix}owner:ann", {prefix + strange: later, prefix + gone: later})
+        assert [found for found, _ in store.find("ann")] == [mine]
+        assert client.zcard(f"{prefix}owner:ann") == 1
+        client.zadd(f"{prefix}owner:ann", {prefix + strange: later, prefix + gone: later})
+        assert store.delete_owner("ann") == 1
+        assert store.load(strange) is not None
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "message"),
+    [
+        (object(), {}, "takes a redis:// URL, a redis.Redis.* got object"),
+        ("redis+sentinel://host:26379", {}, "names its service"),
+        ("redis+sentinel://host/main?password=x", {}, "sentinel_username and sentinel_password only; got password"),
+        ("redis+cluster://host:port", {}, "host:port,host:port; got 'host:port'"),
+        ("http://host", {}, "cannot read its URL"),
+        ("redis://host", {"timeout": 0}, "in seconds, above 0; got 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(server, options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        RedisStore(server, **options)
