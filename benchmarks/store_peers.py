@@ -145,7 +145,7 @@ def configure_django(urls: Mapping[str, str]) -> None:
 def _django_database(url: str) -> dict:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path.removeprefix("/")}
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path.removeprefix("/"), "CONN_MAX_AGE": None}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.path.strip("/"),
@@ -153,6 +153,7 @@ def _django_database(url: str) -> dict:
         "PASSWORD": parts.password,
         "HOST": parts.hostname,
         "PORT": parts.port,
+        "CONN_MAX_AGE": None,
     }
 
 
@@ -200,11 +201,13 @@ def contestants_on(urls: Mapping[str, str]) -> dict[str, list[Contestant]]:
     """Return by kind of server those whose packages are installed and work; say which are left out, and why."""
     if importlib.util.find_spec("django"):
         configure_django(urls)
-    field: dict[str, list[Contestant]] = {kind: [] for kind in urls}
-    for kind, url in urls.items():
-        for make in MAKERS[kind]:
-            try:
-                field[kind].append(make(kind, url))
-            except Exception as error:
-                print(f"left out: {make.__name__} on {kind} ({type(error).__name__}: {error})")
-    return field
+    made = {kind: [_made(make, kind, url) for make in MAKERS[kind]] for kind, url in urls.items()}
+    return {kind: [each for each in contestants if each] for kind, contestants in made.items()}
+
+
+def _made(make: Callable[[str, str], Contestant], kind: str, url: str) -> Contestant | None:
+    try:
+        return make(kind, url)
+    except Exception as error:
+        print(f"left out: {make.__name__} on {kind} ({type(error).__name__}: {error})")
+        return None

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from pymongo import MongoClient, errors
 from pymongo.collection import Collection
+from pymongo.synchronous.uri_parser import parse_uri
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
@@ -218,6 +219,11 @@ def _connector(server: object, max_connections: int, timeout: float) -> Callable
     if isinstance(server, str):
         if not server.startswith(("mongodb://", "mongodb+srv://")):
             raise ConfigurationError("a MongoDB URL is mongodb://host/database or mongodb+srv://host/database")
+        if server.startswith("mongodb://"):  # the other form asks a name server
+            try:
+                parse_uri(server)
+            except (errors.PyMongoError, ValueError) as error:
+                raise ConfigurationError(f"MongoDBStore cannot read its URL: {error}") from error
         return lambda: MongoClient(
             server,
             tz_aware=True,

@@ -304,8 +304,12 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
         )
     parts = urlsplit(server)
     database = unquote(parts.path.strip("/"))
-    if not parts.scheme.startswith("mysql") or not database:
-        raise ConfigurationError("a MySQL URL is mysql://user:password@host/database")
+    try:
+        port = parts.port or 3306
+    except ValueError:
+        port = 0
+    if not parts.scheme.startswith("mysql") or not database or not port:
+        raise ConfigurationError("a MySQL URL is mysql://user:password@host:3306/database")
     options: dict[str, Any] = dict(parse_qsl(parts.query))
     if unknown := options.keys() - _URL_OPTIONS:
         raise ConfigurationError(
@@ -314,7 +318,7 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
         )
     return lambda: pymysql.connect(
         host=parts.hostname or "localhost",
-        port=parts.port or 3306,
+        port=port,
         user=unquote(parts.username or "") or None,
         password=unquote(parts.password or ""),
         database=database,

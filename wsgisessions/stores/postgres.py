@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -168,6 +169,10 @@ class PostgresStore(Store):
         self._clock = clock
         self._conninfo = server if isinstance(server, str) else None
         if isinstance(server, str):
+            try:
+                conninfo_to_dict(server)
+            except psycopg.ProgrammingError as error:
+                raise ConfigurationError(f"PostgresStore cannot read its URL: {error}") from error
             self._pools = OnePerProcess(lambda: self._open_pool(server))
         elif callable(getattr(server, "getconn", None)):
             self._pools = OnePerProcess(_only_here(server))
