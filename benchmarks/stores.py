@@ -241,6 +241,8 @@ def main() -> None:
     parser.add_argument("--chart", type=Path, help="write a chart of the peers to this file")
     options = parser.parse_args()
     parts = {options.only} if options.only else set(PARTS)
+    if options.chart and "peers" not in parts:
+        parser.error("the chart is of the peers")
     rounds = 2 if options.quick else options.rounds
     print(f"Python {sys.version.split()[0]}")
     if "drivers" in parts:

@@ -143,6 +143,62 @@ def test_a_slow_load_never_brings_back_what_was_replaced(
         each.close()
 
 
+class PausingStore(MemoryStore):
+    """Stops each load after it has read, until that one is told to go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.loads = []
+
+    def load(self, key):
+        record = super().load(key)
+        if threading.current_thread() is not threading.main_thread():
+            may_go_on = threading.Event()
+            self.loads.append(may_go_on)
+            assert may_go_on.wait(10)
+        return record
+
+    def _live(self, key):
+        return MemoryStore.load(self, key)
+
+    def start_loads(self, cached, key, count):
+        """Start loads one after the other, and return their threads when all have read."""
+        threads = [threading.Thread(target=cached.load, args=[key]) for _ in range(count)]
+        for thread in threads:
+            before = len(self.loads)
+            thread.start()
+            while len(self.loads) == before:
+                pass
+        return threads
+
+
+def test_a_slow_load_does_not_overwrite_the_copy_of_a_later_one(make_record, clock):
+    store = PausingStore()
+    cached = CachingStore(MemoryStore(), store, max_age=MINUTE)
+    clock.now = utc_now()
+    cached.create("key", make_record({"a": "1"}))
+    (old,) = store.start_loads(cached, "key", 1)
+    cached.update("key", Patch(set={"a": "2"}))
+    (new,) = store.start_loads(cached, "key", 1)
+    for may_go_on, thread in reversed(list(zip(store.loads, (old, new), strict=True))):
+        may_go_on.set()
+        thread.join()
+    assert cached.load("key").values == {"a": "2"}
+
+
+def test_a_slow_load_of_a_session_that_has_just_got_its_owner_leaves_no_copy(make_record, clock, monkeypatch):
+    store = PausingStore()
+    cached = CachingStore(MemoryStore(), store, max_age=MINUTE)
+    clock.now = utc_now()
+    cached.create("key", make_record({"a": "1"}, "ann"))
+    (slow,) = store.start_loads(cached, "key", 1)
+    monkeypatch.setattr(store, "find", lambda owner: iter(()))
+    assert cached.delete_owner("ann") == 1
+    store.loads[0].set()
+    slow.join()
+    assert cached.load("key") is None
+
+
 def test_another_process_sees_a_change_within_max_age(store, clock, make_record):
     ours, theirs = (CachingStore(MemoryStore(clock=clock), store, max_age=MINUTE, clock=clock) for _ in range(2))
     ours.create("key", make_record({"a": "1"}))

@@ -71,7 +71,7 @@ def test_a_function_that_connects_serves(connect, open_fresh, make_key, make_rec
 @pytest.mark.parametrize("options", [{"autocommit": True}, {"client_flag": CLIENT.FOUND_ROWS}])
 def test_a_function_whose_connections_would_mislead_is_refused(options, connect, open_fresh):
     store = open_fresh("mysql", lambda: connect(**options), setup=False)
-    with pytest.raises(ConfigurationError, match="autocommit=True and client_flag=CLIENT.FOUND_ROWS"):
+    with pytest.raises(ConfigurationError, match=r"autocommit=True and client_flag=CLIENT\.FOUND_ROWS"):
         store.load("key")
 
 

@@ -206,8 +206,8 @@ class RedisStore(Store):
 
     :param server: a URL, `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port` or
         `redis+sentinel://host:port,host:port/service` (with `?sentinel_password=` if these want one); or a
-        `redis.Redis`, `redis.RedisCluster` or `redis.ConnectionPool` that is already there. A client should not retry by itself
-        (`retry=Retry(NoBackoff(), 0)`), lest it applies a patch twice.
+        `redis.Redis`, `redis.RedisCluster` or `redis.ConnectionPool` that is already there. A client
+        should not retry by itself (`retry=Retry(NoBackoff(), 0)`), lest it applies a patch twice.
     :param prefix: what the names of the server's keys start with.
     :param timeout: how many seconds a method waits for a connection, and again for its answer, before
         `StoreUnavailable`. For a client that was already there, its own time-outs hold.
