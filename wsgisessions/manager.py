@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 from .codec import Codec, JSONCodec
 from .contents import RESERVED_KEY, Changes, check_key
@@ -18,6 +18,7 @@ from .identifiers import hash_session_id, new_session_id
 from .locking import ThreadLocks, check_times, leased
 from .merge import Rule
 from .patching import Applied, Patching
+from .purging import PeriodicPurge, purge
 from .record import Clock, Outcome, Patch, Record, utc_now
 from .session import Session
 from .state import Notice, State, Stored
@@ -57,6 +58,7 @@ class SessionManager:
         self.clock = clock
         self._max_bytes = max_bytes
         self._thread_locks = ThreadLocks()
+        self._purges: list[PeriodicPurge] = []
         self._check(on_conflict, merges or {})
         self._patching = Patching(store, self.codec, refuses=on_conflict == "refuse", merges=merges or {})
 
@@ -131,12 +133,25 @@ class SessionManager:
         """End every session of an owner, and return how many there were."""
         return self.store.delete_owner(owner)
 
-    def purge(self) -> int:
-        """Delete expired sessions, batch by batch, and return how many; for cron and the like."""
-        deleted = 0
-        while batch := self.store.delete_expired():
-            deleted += batch
-        return deleted
+    @overload
+    def purge(self) -> int: ...
+
+    @overload
+    def purge(self, *, every: timedelta) -> PeriodicPurge: ...
+
+    def purge(self, *, every: timedelta | None = None) -> int | PeriodicPurge:
+        """Delete expired sessions, batch by batch, and return how many; for cron and the like.
+
+        With `every`, do so from time to time in a daemon thread instead, and return what can `stop()` it. In
+        each period one process of all that were told so does it, whichever is first.
+
+        :raises ConfigurationError: `every` is not a timedelta above zero.
+        """
+        if every is None:
+            return purge(self.store)
+        periodic = PeriodicPurge(self.store, every, self.clock)
+        self._purges.append(periodic)
+        return periodic
 
     @contextmanager
     def lock(self, session: Session, timeout: float, lease: float) -> Iterator[None]:

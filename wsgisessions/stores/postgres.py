@@ -90,10 +90,9 @@ WITH due AS (
     SELECT key, expires_at <= %(now)s AS is_expired FROM {table}
     WHERE purge_at <= %(now)s ORDER BY purge_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), deleted AS (
-    DELETE FROM {table} AS session USING due WHERE session.key = due.key AND is_expired
+    DELETE FROM {table} WHERE key = ANY(ARRAY(SELECT key FROM due WHERE is_expired))
 ), postponed AS (
-    UPDATE {table} AS session SET purge_at = session.expires_at FROM due
-    WHERE session.key = due.key AND NOT is_expired
+    UPDATE {table} SET purge_at = expires_at WHERE key = ANY(ARRAY(SELECT key FROM due WHERE NOT is_expired))
 )
 SELECT count(*), count(*) FILTER (WHERE is_expired) FROM due"""
 

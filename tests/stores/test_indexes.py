@@ -1,0 +1,142 @@
+"""The engines' own plans show that each statement uses an index."""
+
+import re
+from datetime import timedelta
+
+import psycopg
+import pytest
+from pymongo import MongoClient, monitoring
+
+from wsgisessions import Patch, Record
+from wsgisessions.record import utc_now
+from wsgisessions.stores import mysql, postgres
+
+HOUR = timedelta(hours=1)
+SESSIONS = 2000
+
+CALLS = {
+    "load": (lambda store, key: store.load(key), "key"),
+    "update": (lambda store, key: store.update(key, Patch(set={"a": "2"}, expect={"a": "1", "b": None})), "key"),
+    "rename": (lambda store, key: store.rename(key, key[::-1], Patch()), "key"),
+    "delete": (lambda store, key: store.delete(key, if_empty=True), "key"),
+    "acquire": (lambda store, key: store.acquire(key, "token", HOUR), "key"),
+    "purge": (lambda store, key: store.delete_expired(), "expiry"),
+    "find": (lambda store, key: list(store.find("owner 7")), "owner"),
+    "delete owner": (lambda store, key: store.delete_owner("owner 7"), "owner"),
+}
+
+
+@pytest.fixture(params=CALLS)
+def call(request):
+    return CALLS[request.param]
+
+
+def fill(store, make_key):
+    """Store sessions of which one in a hundred has expired, and return a live one's key."""
+    now = utc_now()
+    keys = [make_key() for _ in range(SESSIONS)]
+    for number, key in enumerate(keys):
+        lives = -HOUR if number % 100 == 0 else HOUR + timedelta(seconds=number)
+        store.create(key, Record({"a": "1"}, now, now, now + lives, f"owner {number % 500}"))
+    return keys[1]
+
+
+@pytest.fixture(scope="module")
+def full_postgres(server_url):
+    import secrets
+
+    store = postgres.PostgresStore(server_url("postgres"), table="full_table")
+    store.setup()
+    key = fill(store, lambda: secrets.token_hex(32))
+    with store._connection() as connection:
+        connection.execute("ANALYZE full_table")
+    yield store, key
+    store.close()
+
+
+def test_postgresql(full_postgres, call, server_url, monkeypatch):
+    store, key = full_postgres
+    run, index = call
+    seen = []
+    execute = psycopg.Connection.execute
+
+    def note(connection, statement, parameters=None, **options):
+        with psycopg.connect(server_url("postgres")) as other:
+            seen.extend(row[0] for row in execute(other, b"EXPLAIN " + statement, parameters))
+            other.rollback()
+        return execute(connection, statement, parameters, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", note)
+    run(store, key)
+    plan = "\n".join(seen)
+    assert "Seq Scan on full_table" not in plan
+    name = {"key": "full_table_pkey", "expiry": "full_table_purge_at", "owner": "full_table_owner"}[index]
+    assert re.search(rf"Index (Only )?Scan (using|on) {name}", plan)
+
+
+@pytest.fixture(scope="module")
+def full_mysql(server_url):
+    import secrets
+
+    store = mysql.MySQLStore(server_url("mysql"), table="full_table")
+    store.setup()
+    key = fill(store, lambda: secrets.token_hex(32))
+    store._execute("ANALYZE TABLE {table}", {})
+    yield store, key
+    store.close()
+
+
+def test_mysql(full_mysql, call, monkeypatch):
+    store, key = full_mysql
+    run, index = call
+    seen = []
+    execute = mysql.Cursor.execute
+
+    def note(cursor, statement, parameters=None):
+        execute(cursor, "EXPLAIN " + statement, parameters)
+        seen.extend(cursor.fetchall())
+        return execute(cursor, statement, parameters)
+
+    monkeypatch.setattr(mysql.Cursor, "execute", note)
+    run(store, key)
+    kind, used = {(row[3], row[5]) for row in seen}.pop()
+    assert kind != "ALL"
+    assert used == {"key": "PRIMARY", "expiry": "by_expires_at", "owner": "by_owner"}[index]
+
+
+class Commands(monitoring.CommandListener):
+    """Remembers the commands."""
+
+    def __init__(self):
+        self.seen = []
+
+    def started(self, event):
+        self.seen.append(event.command)
+
+    def succeeded(self, event):
+        pass
+
+    def failed(self, event):
+        pass
+
+
+def as_find(command):
+    """Return the find that looks for what a command changes: SecantusDB explains no other's index."""
+    collection = next(iter(command.values()))
+    (change,) = command.get("updates") or command.get("deletes") or [command]
+    names = {"q": "filter", "filter": "filter", "hint": "hint", "sort": "sort"}
+    return {"find": collection} | {names[name]: value for name, value in change.items() if name in names}
+
+
+def test_mongodb(call, server_url, open_fresh, make_key, make_record):
+    run, index = call
+    commands = Commands()
+    with MongoClient(server_url("mongodb"), event_listeners=[commands]) as client:
+        store = open_fresh("mongodb", client)
+        key = make_key()
+        store.create(key, make_record({"a": "1"}, owner="owner 7"))
+        commands.seen.clear()
+        run(store, key)
+        plan = str(client.get_default_database().command("explain", as_find(commands.seen[0])))
+    assert "COLLSCAN" not in plan
+    assert f"'indexName': '{ {'expiry': 'expires_at'}.get(index, index) }'" in plan
