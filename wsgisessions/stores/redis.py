@@ -183,6 +183,10 @@ sentinel: Any = Sentinel
 parse_url: Any = untyped_parse_url
 
 
+class _ForgottenScript(Exception):
+    """The server has been told to forget its scripts, or is another one."""
+
+
 class _Script:
     """A script and the name that the server gives it."""
 
@@ -206,8 +210,9 @@ class RedisStore(Store):
 
     :param server: a URL, `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port` or
         `redis+sentinel://host:port,host:port/service` (with `?sentinel_password=` if these want one); or a
-        `redis.Redis`, `redis.RedisCluster` or `redis.ConnectionPool` that is already there. A client
-        should not retry by itself (`retry=Retry(NoBackoff(), 0)`), lest it applies a patch twice.
+        `redis.Redis`, `redis.RedisCluster` or `redis.ConnectionPool` that is already there. A
+        cluster's client should not retry by itself (`retry=Retry(NoBackoff(), 0)`), lest it applies a patch
+        twice.
     :param prefix: what the names of the server's keys start with.
     :param timeout: how many seconds a method waits for a connection, and again for its answer, before
         `StoreUnavailable`. For a client that was already there, its own time-outs hold.
@@ -245,7 +250,7 @@ class RedisStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        fields = self._call("hgetall", self._prefix + key)
+        fields = self._send("HGETALL", self._prefix + key)
         return _to_record(fields) if fields else None
 
     def update(self, key: str, patch: Patch) -> Outcome:
@@ -262,7 +267,7 @@ class RedisStore(Store):
         outcome, *taken = self._patch([key], patch, take=True)
         if outcome != "DONE":
             return Outcome[outcome]
-        before, after = (_to_fields(each) for each in taken)
+        before, after = (_to_texts(each) for each in taken)
         is_moved = False
         try:
             is_moved = self._create(new_key, after)
@@ -290,11 +295,11 @@ class RedisStore(Store):
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys; one round trip, and another for each."""
         for name in self._names(owner):
-            fields = self._call("hgetall", name)
+            fields = self._send("HGETALL", name)
             if fields and (record := _to_record(fields)).owner == owner:
                 yield name.removeprefix(self._prefix), record
             else:
-                self._call("zrem", self._index(owner), name)
+                self._send("ZREM", self._index(owner), name)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one; in a cluster, one after the other."""
@@ -351,7 +356,7 @@ class RedisStore(Store):
         return f"{self._prefix}owner:{owner}"
 
     def _names(self, owner: str) -> list[str]:
-        return [_text(name) for name in self._call("zrange", self._index(owner), 0, -1)]
+        return [_text(name) for name in self._send("ZRANGE", self._index(owner), 0, -1)]
 
     def _enter(self, key: str, owner: str, expires_at: str) -> None:
         if self._is_cluster:
@@ -363,18 +368,26 @@ class RedisStore(Store):
         return bool(self._run(script, names, *arguments) == 1)
 
     def _run(self, script: _Script, names: Sequence[str], *arguments: Any) -> Any:
+        keys_and_arguments = (len(names), *names, self._local_index, *arguments)
+        try:
+            return self._send("EVALSHA", script.sha, *keys_and_arguments)
+        except _ForgottenScript:
+            return self._send("EVAL", script.text, *keys_and_arguments)
+
+    def _send(self, *command: Any) -> Any:
         try:
             client = self._clients.get()
+            if self._is_cluster:
+                return client.execute_command(*command)
+            # The client's own way would add a fifth to the time, and try a patch again that may have arrived.
+            connection = client.connection_pool.get_connection()
             try:
-                return client.evalsha(script.sha, len(names), *names, self._local_index, *arguments)
-            except exceptions.NoScriptError:
-                return client.eval(script.text, len(names), *names, self._local_index, *arguments)
-        except exceptions.RedisError as error:
-            raise _explain(error) from error
-
-    def _call(self, command: str, *arguments: Any) -> Any:
-        try:
-            return getattr(self._clients.get(), command)(*arguments)
+                connection.send_command(*command)
+                return connection.read_response(disconnect_on_error=True)
+            finally:
+                client.connection_pool.release(connection)
+        except exceptions.NoScriptError as error:
+            raise _ForgottenScript from error
         except exceptions.RedisError as error:
             raise _explain(error) from error
 
@@ -458,18 +471,18 @@ def _text(answer: str | bytes) -> str:
     return answer.decode() if isinstance(answer, bytes) else answer
 
 
-def _to_fields(answer: Sequence[str | bytes]) -> dict[str, str]:
-    texts = [_text(each) for each in answer]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
+def _to_texts(answer: Any) -> dict[str, str]:
+    """Return a hash that came as a mapping (RESP3) or a list (RESP2), decoded or not."""
+    pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+    return {_text(name): _text(text) for name, text in pairs}
 
 
 def _to_integer(instant: datetime) -> str:
     return str((instant - _EPOCH) // _MICROSECOND)
 
 
-def _to_record(fields: Mapping[Any, Any]) -> Record:
-    if b"expires_at" in fields:
-        fields = {_text(name): _text(text) for name, text in fields.items()}
+def _to_record(answer: Any) -> Record:
+    fields = _to_texts(answer)
     return Record(
         {name[1:]: text for name, text in fields.items() if name[0] == "="},
         _EPOCH + timedelta(microseconds=int(fields["created_at"])),
