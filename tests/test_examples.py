@@ -120,7 +120,7 @@ def visits(page):
     return int(page.facts["Visits"])
 
 
-@pytest.mark.parametrize("example", ["counter", "guest", "login", "cart"])
+@pytest.mark.parametrize("example", ["counter", "guest", "login", "cart", "any_store"])
 def test_every_page_has_the_style_sheet(start, example):
     visitor = start(str(EXAMPLES / f"{example}.py"))()
     (style,) = [link for link in visitor.visit().links if link.endswith(".css")]
@@ -135,6 +135,24 @@ def test_the_counter_counts_each_visitor_alone(start):
     assert [visits(first.visit()) for _ in range(3)] == [1, 2, 3]
     assert visits(second.visit()) == 1
     assert visits(first.visit()) == 4
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "redis_cluster", "redis_sentinel", "postgres", "mysql", "mongodb"])
+def test_sessions_in_any_store_outlive_the_program(start, kind, server_url, tmp_path):
+    url = f"sqlite:///{tmp_path}/any.db" if kind == "sqlite" else server_url(kind)
+    command = [str(EXAMPLES / "any_store.py"), url]
+    visitor = start(*command)()
+    assert [visits(visitor.visit()) for _ in range(2)] == [1, 2]
+    again = start(*command)()
+    again.cookie = visitor.cookie
+    page = again.visit()
+    assert visits(page) == 3
+    assert page.facts["Store"] == {
+        "sqlite": "SQLiteStore",
+        "postgres": "PostgresStore",
+        "mysql": "MySQLStore",
+        "mongodb": "MongoDBStore",
+    }.get(kind, "RedisStore")
 
 
 def test_the_guest_is_remembered_with_its_types(start):
