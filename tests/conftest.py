@@ -5,7 +5,7 @@ from wsgiref.validate import validator
 
 import pytest
 from hypothesis import settings
-from servers import KINDS, SharedServers
+from servers import KINDS, SharedServers, left_out
 from webtest import TestApp
 
 from wsgisessions import MemoryStore, SessionMiddleware, SQLiteStore, get_session
@@ -148,6 +148,11 @@ def pytest_configure(config):
         config.add_cleanup(lambda: shared_servers.__exit__(None, None, None))
 
 
+def pytest_terminal_summary(terminalreporter):
+    if notice := left_out():
+        terminalreporter.write_line(notice)
+
+
 @pytest.fixture(scope="session")
 def server_url():
     """Return a function that gives the URL of this run's server of a kind, and starts it when it is the first.
@@ -156,9 +161,9 @@ def server_url():
     """
 
     def server_url(kind, zone=None):
-        missing = KINDS[kind].missing()
-        if missing and not os.environ.get("CI"):
-            pytest.skip(f"{' and '.join(missing)} not found; install {KINDS[kind].package}")
+        if missing := KINDS[kind].missing():
+            give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+            give_up(f"{' and '.join(missing)} not found; install {KINDS[kind].package}")
         return SharedServers().url(kind, zone)
 
     return server_url

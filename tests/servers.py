@@ -461,7 +461,7 @@ class MariaDB(Server):
 class MongoDB(Server):
     """The mongod that is installed, or else SecantusDB, which speaks MongoDB's protocol."""
 
-    package = "mongod from MongoDB, or SecantusDB from PyPI"
+    package = "SecantusDB (by pip)"
 
     @classmethod
     def missing(cls):
@@ -564,3 +564,31 @@ class SharedServers:
                 processes = [(each.process.pid, str(each.folder)) for each in servers]
                 note.write_text(json.dumps({"url": server.url, "processes": processes}))
             return json.loads(note.read_text())["url"]
+
+
+def install_missing():
+    """Install the Debian packages of the servers that are missing, if this user may."""
+    packages = sorted({kind.package for kind in KINDS.values() if kind.missing() and kind is not MongoDB})
+    if not packages:
+        return
+    sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    with suppress(FileNotFoundError):
+        # The servers that the tests start are their own: no service needs to start.
+        apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "--quiet", "--yes"]
+        if subprocess.run([*apt, "update"]).returncode == 0:
+            subprocess.run([*apt, "install", "--no-install-recommends", *packages])
+    if notice := left_out():
+        print(notice)
+
+
+def left_out():
+    """Return one line that says what to install, and which tests are left out without it."""
+    missing = {name: kind for name, kind in KINDS.items() if kind.missing()}
+    if not missing:
+        return ""
+    packages = " ".join(sorted({kind.package for kind in missing.values()}))
+    return f"left out: the tests of {', '.join(missing)}; to run them, install {packages}"
+
+
+if __name__ == "__main__":
+    install_missing()
