@@ -107,7 +107,7 @@ def mongodb_commands(url: str, key: str) -> Commands:
         return {"key": key, "expires_at": {"$gt": _now()}}
 
     def read():
-        return collection.find_one(live(), hint=_KEY_INDEX)
+        return collection.find_one({"key": key})
 
     def write():
         read()

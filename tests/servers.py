@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -24,10 +25,12 @@ START_SECONDS = 60
 
 
 def free_port():
-    """Return a port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listens on, and that no client is given for a connection."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def find_program(name):
@@ -35,6 +38,13 @@ def find_program(name):
     folders = [os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"]
     folders += sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def run(command, **options):
+    """Run a command to its end, and raise with what it said if it failed."""
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if result.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed:\n{result.stdout[-4000:]}")
 
 
 def send_signal(pid, number):
@@ -324,7 +334,7 @@ class Postgres(Server):
             self.folder.chmod(0o755)
             os.chown(self.folder, account["user"], account["group"])
             os.chown(self.folder / "password", account["user"], account["group"])
-        subprocess.run(
+        run(
             [
                 find_program("initdb"),
                 "--pgdata",
@@ -341,8 +351,6 @@ class Postgres(Server):
                 "--locale",
                 "C.UTF-8",
             ],
-            check=True,
-            capture_output=True,
             cwd=self.folder,
             env=self.environment,
             **account,
@@ -388,17 +396,16 @@ class MariaDB(Server):
         return f"mysql://visitor:{PASSWORD}@127.0.0.1:{self.port}/sessions"
 
     def prepare(self):
-        subprocess.run(
+        run(
             [
                 find_program("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={self.folder / 'data'}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
+                "--innodb-use-native-aio=0",
                 *self.as_root(),
             ],
-            check=True,
-            capture_output=True,
             cwd=self.folder,
             env=self.environment,
         )
@@ -423,6 +430,7 @@ class MariaDB(Server):
             f"--pid-file={self.folder / 'pid'}",
             f"--init-file={self.folder / 'init.sql'}",
             "--innodb-buffer-pool-size=64M",
+            "--innodb-use-native-aio=0",  # of which many servers at once would want more than there is
             "--skip-name-resolve",
             *self.options,
         ]
@@ -456,6 +464,7 @@ class MariaDB(Server):
             # The last one is the connection that asks.
             with suppress(Exception):
                 self.run(f"KILL {connection}")
+        wait_until(lambda: len(self.run("SHOW PROCESSLIST")) == 1)
 
 
 class MongoDB(Server):
@@ -578,7 +587,7 @@ def install_missing():
         if subprocess.run([*apt, "update"]).returncode == 0:
             subprocess.run([*apt, "install", "--no-install-recommends", *packages])
     if notice := left_out():
-        print(notice)
+        print(notice)  # noqa: T201 -- its task
 
 
 def left_out():

@@ -20,7 +20,7 @@ from .base import Store
 Document = dict[str, Any]
 
 # The session's key is a field with an index of its own and not the _id, which cannot change: so a rename
-# is one update of one document. Each command names the index that it uses. That keeps it from working,
+# is one update of one document. Each write names the index that it uses. That keeps it from working,
 # slowly and without a unique key, on a collection that setup() has not made.
 _KEY_INDEX = "key"
 _OWNER_INDEX = "owner"
@@ -100,8 +100,8 @@ class MongoDBStore(Store):
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
         with self._collection() as collection:
-            document = collection.find_one(self._live(key), hint=_KEY_INDEX)
-        return None if document is None else _to_record(document)
+            document = collection.find_one({"key": key})
+        return None if document is None or document["expires_at"] <= self._clock() else _to_record(document)
 
     def update(self, key: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all; one command, and another to explain a failure."""
@@ -128,7 +128,7 @@ class MongoDBStore(Store):
         """
         is_expired = {"expires_at": {"$lte": self._clock()}}
         with self._collection() as collection:
-            oldest = collection.find(is_expired, {"_id": 1}, sort={"expires_at": 1}, limit=limit, hint=_EXPIRY_INDEX)
+            oldest = collection.find(is_expired, {"_id": 1}, sort={"expires_at": 1}, limit=limit)
             ids = [document["_id"] for document in oldest]
             return collection.delete_many({"_id": {"$in": ids}, **is_expired}).deleted_count if ids else 0
 
@@ -148,9 +148,9 @@ class MongoDBStore(Store):
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys."""
         with self._collection() as collection:
-            mine = {"owner": owner, "expires_at": {"$gt": self._clock()}}
-            documents = collection.find(mine, hint=_OWNER_INDEX).to_list()
-        yield from ((document["key"], _to_record(document)) for document in documents)
+            documents = collection.find({"owner": owner}).to_list()
+        now = self._clock()
+        yield from ((each["key"], _to_record(each)) for each in documents if each["expires_at"] > now)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""

@@ -294,9 +294,15 @@ class PostgresStore(Store):
                 statement = statement.replace(placeholder, name)
             return self._statements.setdefault(template, statement.encode())
 
-    def _execute(self, template: str, parameters: Any) -> psycopg.Cursor[Any]:
-        with self._connection() as connection:
-            return connection.execute(self._statement(template), parameters, binary=True)
+    def _execute(self, template: str, parameters: Any, *, is_retry: bool = False) -> psycopg.Cursor[Any]:
+        try:
+            with self._connection() as connection:
+                return connection.execute(self._statement(template), parameters, binary=True)
+        except StoreUnavailable as error:
+            # The server says so in place of an answer: it has not applied the statement.
+            if is_retry or not isinstance(error.__cause__, errors.AdminShutdown):
+                raise
+        return self._execute(template, parameters, is_retry=True)
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:
