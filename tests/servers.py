@@ -139,6 +139,7 @@ class Server:
     def paused(self):
         """Stop the processes where they are, and let them go on afterwards."""
         self.signal(signal.SIGSTOP)
+        wait_until(lambda: Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         try:
             yield
         finally:
@@ -403,8 +404,7 @@ class MariaDB(Server):
                 f"--datadir={self.folder / 'data'}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
-                "--innodb-use-native-aio=0",
-                *self.as_root(),
+                *self.options_of_both(),
             ],
             cwd=self.folder,
             env=self.environment,
@@ -415,22 +415,24 @@ class MariaDB(Server):
             "GRANT ALL ON *.* TO visitor@'127.0.0.1' WITH GRANT OPTION;\n"
         )
 
-    def as_root(self):
-        return ["--user=root"] if os.geteuid() == 0 else []
+    def options_of_both(self):
+        # Of the system's asynchronous input and output, many servers at once would want more than there is, and
+        # each removes the others' tables from a shared temporary folder.
+        options = ["--innodb-use-native-aio=0", f"--tmpdir={self.folder}"]
+        return [*options, "--user=root"] if os.geteuid() == 0 else options
 
     def command(self):
         return [
             find_program("mariadbd"),
             "--no-defaults",
             f"--datadir={self.folder / 'data'}",
-            *self.as_root(),
+            *self.options_of_both(),
             "--bind-address=127.0.0.1",
             f"--port={self.port}",
             f"--socket={self.folder / 'socket'}",
             f"--pid-file={self.folder / 'pid'}",
             f"--init-file={self.folder / 'init.sql'}",
             "--innodb-buffer-pool-size=64M",
-            "--innodb-use-native-aio=0",  # of which many servers at once would want more than there is
             "--skip-name-resolve",
             *self.options,
         ]
