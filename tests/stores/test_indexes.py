@@ -101,7 +101,7 @@ def test_mysql(full_mysql, call, monkeypatch):
     run(store, key)
     kind, used = {(row[3], row[5]) for row in seen}.pop()
     assert kind != "ALL"
-    assert used == {"key": "PRIMARY", "expiry": "by_expires_at", "owner": "by_owner"}[index]
+    assert used == {"key": "by_key", "expiry": "by_expires_at", "owner": "by_owner"}[index]
 
 
 class Commands(monitoring.CommandListener):

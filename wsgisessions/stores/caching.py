@@ -20,6 +20,9 @@ _TICKET = "ticket"
 _TIMES = "times"
 _VALUE = "="
 
+# For so long a cache that has failed is not even told to forget; one that hangs would hold up every request.
+_RETRY_SECONDS = 1.0
+
 _logger = logging.getLogger("wsgisessions")
 
 
@@ -46,12 +49,15 @@ class CachingStore(Store):
         for each in (cache, store):
             if not isinstance(each, Store):
                 raise ConfigurationError(f"CachingStore takes two stores, cache and store; got {type(each).__name__}")
+        if cache is store:
+            raise ConfigurationError("CachingStore takes two different stores, cache and store")
         self.is_shared = store.is_shared
         self._cache = cache
         self._store = store
         self._max_age = max_age
         self._clock = clock
         self._distrusted_until = 0.0
+        self._failed_at = float("-inf")
         self._owners_deleted = 0
 
     def create(self, key: str, record: Record) -> bool:
@@ -62,17 +68,14 @@ class CachingStore(Store):
         """Return a session's copy, or the session."""
         if time.monotonic() < self._distrusted_until:
             return self._store.load(key)
-        held, ticket, until = None, secrets.token_urlsafe(16), self._clock() + self._max_age
+        ticket, until, promised = secrets.token_urlsafe(16), self._clock() + self._max_age, False
         with self._sparing():
             held = self._cache.load(key)
             if held is not None and _TIMES in held.values:
                 return _original(held)
-            if held is None and not self._cache.create(key, _promise(ticket, self._clock(), until)):
-                ticket = ""
-        if held is not None or not ticket:
-            # Another load is under way, and will leave its copy.
-            return self._store.load(key)
-        return self._load_and_copy(key, ticket, until)
+            promised = held is None and self._cache.create(key, _promise(ticket, self._clock(), until))
+        # Without a promise the cache has failed, or another load is under way and will leave its copy.
+        return self._load_and_copy(key, ticket, until) if promised else self._store.load(key)
 
     def update(self, key: str, patch: Patch) -> Outcome:
         """Apply a patch in the store, and forget the copy."""
@@ -115,8 +118,9 @@ class CachingStore(Store):
             deleted = self._store.delete_owner(owner, keep=keep)
             # A load that began before this and knows the session as the owner's must leave no copy.
             self._owners_deleted += 1
-            with self._sparing():
-                self._cache.delete_owner(owner, keep=keep)
+            if time.monotonic() >= self._distrusted_until:
+                with self._sparing():
+                    self._cache.delete_owner(owner, keep=keep)
             return deleted
 
     def setup(self) -> None:
@@ -137,7 +141,7 @@ class CachingStore(Store):
             self._forget(key)
             raise
         with self._sparing():
-            if record is not None:
+            if record is not None and self._owners_deleted == owners_deleted:
                 self._cache.update(key, _copy(record, ticket, until))
             if record is None or self._owners_deleted != owners_deleted:
                 self._cache.delete(key)
@@ -149,12 +153,15 @@ class CachingStore(Store):
         try:
             yield
         finally:
-            for key in keys:
-                self._forget(key)
+            self._forget(*keys)
 
-    def _forget(self, key: str) -> None:
+    def _forget(self, *keys: str) -> None:
+        if time.monotonic() < self._failed_at + _RETRY_SECONDS:
+            self._distrust()
+            return
         with self._sparing():
-            self._cache.delete(key)
+            for key in keys:
+                self._cache.delete(key)
 
     @contextmanager
     def _sparing(self) -> Iterator[None]:
@@ -162,10 +169,14 @@ class CachingStore(Store):
         try:
             yield
         except StoreError:
-            self._distrusted_until = time.monotonic() + self._max_age.total_seconds()
+            self._failed_at = time.monotonic()
+            self._distrust()
             _logger.warning(
                 "the cache of sessions failed and is not used for %g s", self._max_age.total_seconds(), exc_info=True
             )
+
+    def _distrust(self) -> None:
+        self._distrusted_until = time.monotonic() + self._max_age.total_seconds()
 
 
 def _promise(ticket: str, now: datetime, until: datetime) -> Record:

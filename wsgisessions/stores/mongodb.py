@@ -8,6 +8,7 @@ from datetime import timedelta, timezone
 from typing import Any, cast
 from urllib.parse import unquote
 
+from bson.errors import BSONError
 from pymongo import MongoClient, errors
 from pymongo.collection import Collection
 from pymongo.synchronous.uri_parser import parse_uri
@@ -210,7 +211,7 @@ class MongoDBStore(Store):
     def _collection(self) -> Iterator[Collection[Document]]:
         try:
             yield self._collections.get()
-        except errors.PyMongoError as error:
+        except (errors.PyMongoError, BSONError) as error:
             raise _explain(error) from error
 
 
@@ -222,8 +223,12 @@ def _connector(server: object, max_connections: int, timeout: float) -> Callable
         if server.startswith("mongodb://"):  # the other form asks a name server
             try:
                 parse_uri(server)
-            except (errors.PyMongoError, ValueError) as error:
-                raise ConfigurationError(f"MongoDBStore cannot read its URL: {error}") from error
+            except (errors.PyMongoError, ValueError, OSError):
+                # The cause would quote a part of the password.
+                raise ConfigurationError(
+                    "MongoDBStore cannot read its URL, which is mongodb://user:password@host:27017/database?option=value"
+                    " with %XX for what is special in the password"
+                ) from None
         return lambda: MongoClient(
             server,
             tz_aware=True,
@@ -246,13 +251,13 @@ def _collection(client: MongoClient[Any], database: str | None, collection: str)
     return chosen.get_collection(collection, codec_options=options)
 
 
-def _explain(error: errors.PyMongoError) -> StoreError:
+def _explain(error: errors.PyMongoError | BSONError) -> StoreError:
     code = getattr(error, "code", None)
     if code == _MISSING_INDEX and "hint" in str(error):
         return StoreError("the collection of sessions or an index of it is missing; call MongoDBStore.setup() once")
     if code in _UNAUTHORIZED:
         return StoreError(f"MongoDB refused the connection or a command ({code})")
-    if isinstance(error, errors.ConnectionFailure) or error.timeout or code in _PASSING_CODES:
+    if isinstance(error, errors.ConnectionFailure) or getattr(error, "timeout", False) or code in _PASSING_CODES:
         return StoreUnavailable(f"MongoDB cannot serve now: {type(error).__name__}")
     # The server's text may quote what it was given.
     return StoreError(f"MongoDB failed: {type(error).__name__} ({code})")

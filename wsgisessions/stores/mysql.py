@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 import pymysql
 from pymysql.constants import CLIENT, ER
 from pymysql.cursors import Cursor
-from pymysql.err import IntegrityError, InterfaceError, MySQLError, OperationalError, ProgrammingError
+from pymysql.err import DataError, IntegrityError, InterfaceError, MySQLError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
@@ -21,13 +21,17 @@ from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 
-# Values are one JSON object of strings, so JSON_MERGE_PATCH merges it key by key and reformats nothing.
+# Values are one JSON object of strings, so JSON_MERGE_PATCH merges it key by key and reformats nothing. Its
+# keys are percent-encoded, and what is to go is named by JSON_REMOVE rather than by nulls in the patch:
+# MariaDB 10.11 has both wrong at times. The primary key is a number, so that a rename does not move the row in the
+# index by owner, past a delete_owner that is under way.
 # Times are UTC without a zone, set and compared by the client's clock: the server's zone changes nothing.
 # An owner is binary, for the collations that both servers know ignore spaces at the end.
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS {table} (
-    `key` CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    `key` CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     `values` JSON NOT NULL,
     created_at DATETIME(6) NOT NULL,
     touched_at DATETIME(6) NOT NULL,
@@ -35,6 +39,7 @@ CREATE TABLE IF NOT EXISTS {table} (
     owner VARBINARY(1024),
     lease_token VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
     lease_until DATETIME(6),
+    UNIQUE INDEX by_key (`key`),
     INDEX by_expires_at (expires_at),
     INDEX by_owner (owner)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"""
@@ -52,14 +57,15 @@ FROM {table} WHERE `key` = %(key)s AND expires_at > %(now)s"""
 # An update is put together from those of these that its patch needs.
 _UPDATE = "UPDATE {table} SET "
 _SET_KEY = "`key` = %(new_key)s"
-_SET_VALUES = "`values` = JSON_MERGE_PATCH(`values`, %(changes)s)"
+_SET_VALUES = "`values` = JSON_MERGE_PATCH({kept}, %(set)s)"
+_KEEP = "JSON_REMOVE(`values`, {paths})"
 _REPLACE_VALUES = "`values` = %(set)s"
 _TOUCH = "touched_at = %(now)s, expires_at = %(expires_at)s"
 _SET_OWNER = "owner = %(owner)s"
 _CHANGE_NOTHING = "`key` = `key`"
 _IF_LIVE = " WHERE `key` = %(key)s AND expires_at > %(now)s"
 _IF_PRESENT = " AND JSON_CONTAINS(`values`, %(present)s)"
-_IF_ABSENT = " AND NOT JSON_CONTAINS(JSON_KEYS(`values`), %({name})s)"
+_IF_ABSENT = " AND NOT JSON_CONTAINS_PATH(`values`, 'one', {paths})"
 _IF_LEASED = " AND lease_token = %(token)s AND lease_until > %(now)s"
 
 _DELETE = "DELETE FROM {table} WHERE `key` = %(key)s AND expires_at > %(now)s"
@@ -83,14 +89,19 @@ FROM {table} WHERE owner = %(owner)s AND expires_at > %(now)s"""
 
 _DELETE_OWNER = "DELETE FROM {table} WHERE owner = %(owner)s AND `key` <> %(keep)s AND expires_at > %(now)s"
 
-# Purging must not lock the gaps into which live traffic inserts.
+# Purging must not lock the gaps into which live traffic inserts; and a statement that nobody waits for any
+# more must not wait on for a lock.
 _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+_LOCK_TIMEOUT = "SET SESSION innodb_lock_wait_timeout = %s"
 
-_URL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}
+_URL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_identity"}
+
+_URL_FORM = "a MySQL URL is mysql://user:password@host:3306/database, with %XX for what is special in the password"
 
 _LONGEST_OWNER = 1024
 
 _REFUSALS = {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, ER.TABLEACCESS_DENIED_ERROR}
+_LASTING = {ER.NET_PACKET_TOO_LARGE, ER.CANT_AGGREGATE_2COLLATIONS}
 
 _dump = msgspec.json.Encoder().encode
 _load_values = msgspec.json.Decoder(dict[str, str]).decode
@@ -137,7 +148,7 @@ class MySQLStore(Store):
         """Store a new session; one statement, and two more where the key is taken by an expired one."""
         parameters = {
             "key": key,
-            "values": _dump(record.values).decode(),
+            "values": _dump_values(record.values),
             "created_at": _to_naive(record.created_at),
             "touched_at": _to_naive(record.touched_at),
             "expires_at": _to_naive(record.expires_at),
@@ -208,25 +219,24 @@ class MySQLStore(Store):
             pool.dispose()
 
     def _patch(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
-        removed: dict[str, str | None] = dict.fromkeys(patch.remove)
         parameters: dict[str, Any] = {
             "key": key,
             "new_key": new_key,
-            "set": _dump(patch.set).decode(),
-            "changes": _dump(removed | dict(patch.set)).decode(),
+            "set": _dump_values(patch.set),
             "expires_at": None if patch.expires_at is None else _to_naive(patch.expires_at),
             "owner": None if patch.owner is None else _to_binary(patch.owner),
             "token": patch.token,
         }
         assignments = list(_assignments(new_key, patch)) or [_CHANGE_NOTHING]
         statement = _UPDATE + ", ".join(assignments) + _IF_LIVE
+        kept = _KEEP.format(paths=_paths("removed", patch.remove, parameters)) if patch.remove else "`values`"
+        statement = statement.replace("{kept}", kept)
         present = {name: text for name, text in patch.expect.items() if text is not None}
         if present:
-            parameters["present"] = _dump(present).decode()
+            parameters["present"] = _dump_values(present)
             statement += _IF_PRESENT
-        for number, name in enumerate(name for name, text in patch.expect.items() if text is None):
-            parameters[f"absent{number}"] = _dump(name).decode()
-            statement += _IF_ABSENT.replace("{name}", f"absent{number}")
+        if absent := [name for name, text in patch.expect.items() if text is None]:
+            statement += _IF_ABSENT.replace("{paths}", _paths("absent", absent, parameters))
         if patch.token is not None:
             statement += _IF_LEASED
         if self._execute(statement, parameters).rowcount == 1:
@@ -241,18 +251,30 @@ class MySQLStore(Store):
         statement = template.replace("{table}", self._table)
         parameters["now"] = _to_naive(self._clock())
         try:
-            connection = self._borrow()
             try:
-                cursor = cast("pymysql.Connection[Cursor]", connection.dbapi_connection).cursor()
-                cursor.execute(statement, parameters)
-                return cursor
-            except (OperationalError, InterfaceError) as error:
-                connection.invalidate(error)
-                raise
-            finally:
-                connection.close()
-        except MySQLError as error:
+                return self._execute_once(statement, parameters)
+            except OperationalError as error:
+                if error.args[0] != ER.LOCK_DEADLOCK:
+                    raise
+            # The server has rolled the statement back, to end a deadlock.
+            return self._execute_once(statement, parameters)
+        except (MySQLError, OSError) as error:
             raise _explain(error) from error
+
+    def _execute_once(self, statement: str, parameters: dict[str, Any]) -> Cursor:
+        connection = self._borrow()
+        try:
+            cursor = cast("pymysql.Connection[Cursor]", connection.dbapi_connection).cursor()
+            cursor.execute(statement, parameters)
+            return cursor
+        except (IntegrityError, ProgrammingError, DataError):
+            raise
+        except BaseException:
+            # It may be broken, or its answer still come and be taken for that to another statement.
+            connection.invalidate()
+            raise
+        finally:
+            connection.close()
 
     def _borrow(self) -> PoolProxiedConnection:
         pool = self._pools.get()
@@ -302,36 +324,46 @@ def _connector(server: object, timeout: float) -> Callable[[], Any]:
             "MySQLStore takes a mysql:// URL or a function that returns a PyMySQL connection;"
             f" got {type(server).__name__}"
         )
-    parts = urlsplit(server)
-    database = unquote(parts.path.strip("/"))
     try:
+        parts = urlsplit(server)
         port = parts.port or 3306
     except ValueError:
-        port = 0
-    if not parts.scheme.startswith("mysql") or not database or not port:
-        raise ConfigurationError("a MySQL URL is mysql://user:password@host:3306/database")
+        # The cause would quote a part of the password.
+        raise ConfigurationError(_URL_FORM) from None
+    database = unquote(parts.path.strip("/"))
+    if not parts.scheme.startswith("mysql") or not database:
+        raise ConfigurationError(_URL_FORM)
     options: dict[str, Any] = dict(parse_qsl(parts.query))
     if unknown := options.keys() - _URL_OPTIONS:
         raise ConfigurationError(
             f"a MySQL URL's query has {', '.join(sorted(_URL_OPTIONS))} only; got {', '.join(sorted(unknown))}."
             " For other options give MySQLStore a function that returns a connection"
         )
-    return lambda: pymysql.connect(
-        host=parts.hostname or "localhost",
-        port=port,
-        user=unquote(parts.username or "") or None,
-        password=unquote(parts.password or ""),
-        database=database,
-        charset="utf8mb4",
-        sql_mode="STRICT_TRANS_TABLES",
-        init_command=_ISOLATION,
-        autocommit=True,
-        client_flag=CLIENT.FOUND_ROWS,
-        connect_timeout=timeout,
-        read_timeout=timeout,
-        write_timeout=timeout,
-        **options,
-    )
+    if "ssl_verify_identity" in options:
+        options["ssl_verify_identity"] = options["ssl_verify_identity"].lower() in ("1", "true")
+
+    def connect() -> pymysql.Connection[Cursor]:
+        connection = pymysql.connect(
+            host=parts.hostname or "localhost",
+            port=port,
+            user=unquote(parts.username or "") or None,
+            password=unquote(parts.password or ""),
+            database=database,
+            charset="utf8mb4",
+            sql_mode="STRICT_TRANS_TABLES",
+            init_command=_ISOLATION,
+            autocommit=True,
+            client_flag=CLIENT.FOUND_ROWS,
+            connect_timeout=timeout,
+            read_timeout=timeout,
+            write_timeout=timeout,
+            **options,
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK_TIMEOUT, [max(1, int(timeout) - 1)])
+        return connection
+
+    return connect
 
 
 def _checked(connection: pymysql.Connection[Any]) -> pymysql.Connection[Any]:
@@ -358,16 +390,35 @@ def _is_duplicate(error: StoreError) -> bool:
     return isinstance(cause, IntegrityError) and cause.args[0] == ER.DUP_ENTRY
 
 
-def _explain(error: MySQLError) -> StoreError:
+def _explain(error: MySQLError | OSError) -> StoreError:
     code = error.args[0] if error.args else None
     if isinstance(error, ProgrammingError) and code == ER.NO_SUCH_TABLE:
         return StoreError("the table of sessions is missing; call MySQLStore.setup() once")
     if code in _REFUSALS:
         return StoreError(f"MySQL refused the connection: {error.args[-1]}")
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, OperationalError | InterfaceError) and code not in _LASTING:
         return StoreUnavailable(f"MySQL cannot serve now: {error.args[-1]} ({code})")
     # The server's text may quote what it was given.
     return StoreError(f"MySQL failed: {type(error).__name__} ({code})")
+
+
+def _escape(name: str) -> str:
+    return quote(name, safe="") or "%"
+
+
+def _unescape(name: str) -> str:
+    return "" if name == "%" else unquote(name)
+
+
+def _dump_values(values: Mapping[str, str]) -> str:
+    return _dump({_escape(name): text for name, text in values.items()}).decode()
+
+
+def _paths(prefix: str, names: Iterable[str], parameters: dict[str, Any]) -> str:
+    """Add the JSON paths of session keys to a statement's parameters, and return the placeholders."""
+    paths = {f"{prefix}{number}": f'$."{_escape(name)}"' for number, name in enumerate(names)}
+    parameters |= paths
+    return ", ".join(f"%({parameter})s" for parameter in paths)
 
 
 def _to_binary(owner: str) -> bytes:
@@ -385,7 +436,7 @@ def _to_record(
     values: str, created_at: datetime, touched_at: datetime, expires_at: datetime, owner: bytes | None
 ) -> Record:
     return Record(
-        _load_values(values),
+        {_unescape(name): text for name, text in _load_values(values).items()},
         created_at.replace(tzinfo=timezone.utc),
         touched_at.replace(tzinfo=timezone.utc),
         expires_at.replace(tzinfo=timezone.utc),

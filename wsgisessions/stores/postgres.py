@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -113,6 +114,10 @@ FROM {table} WHERE owner = %s AND expires_at > %s"""
 
 _DELETE_OWNER = "DELETE FROM {table} WHERE owner = %s AND key IS DISTINCT FROM %s AND expires_at > %s"
 
+_CANCEL_SECONDS = 1.0
+_LONGEST_TABLE = 63 - len("_purge_at")
+_REFUSALS = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
+
 _dump = msgspec.json.Encoder().encode
 _load_values = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -153,13 +158,18 @@ class PostgresStore(Store):
             raise ConfigurationError(f"PostgresStore(timeout=...) is in seconds, above 0; got {timeout!r}")
         if max_connections < 1:
             raise ConfigurationError(f"PostgresStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        if len(table.encode()) > _LONGEST_TABLE:
+            raise ConfigurationError(
+                f"PostgresStore(table=...) has {_LONGEST_TABLE} bytes at most, for PostgreSQL cuts off the names of"
+                f" its indexes; got {len(table.encode())} bytes"
+            )
         self._schema = schema
         self._names = {
-            "{table}": _quote(table) if schema is None else _quote(schema, table),
-            "{schema}": _quote(schema or ""),
-            "{purge_index}": _quote(f"{table}_purge_at"),
-            "{owner_index}": _quote(f"{table}_owner"),
-            "{unlogged}": "UNLOGGED" if unlogged else "",
+            "table": _quote(table) if schema is None else _quote(schema, table),
+            "schema": _quote(schema or ""),
+            "purge_index": _quote(f"{table}_purge_at"),
+            "owner_index": _quote(f"{table}_owner"),
+            "unlogged": "UNLOGGED" if unlogged else "",
         }
         self._statements: dict[str, bytes] = {}
         self._prepare = prepare
@@ -170,8 +180,12 @@ class PostgresStore(Store):
         if isinstance(server, str):
             try:
                 conninfo_to_dict(server)
-            except psycopg.ProgrammingError as error:
-                raise ConfigurationError(f"PostgresStore cannot read its URL: {error}") from error
+            except (psycopg.ProgrammingError, ValueError):
+                # The cause would quote a part of the password.
+                raise ConfigurationError(
+                    "a PostgreSQL URL is postgresql://user:password@host:5432/database, with %XX for what is"
+                    " special in the password"
+                ) from None
             self._pools = OnePerProcess(lambda: self._open_pool(server))
         elif callable(getattr(server, "getconn", None)):
             self._pools = OnePerProcess(_only_here(server))
@@ -222,7 +236,7 @@ class PostgresStore(Store):
         """
         while True:
             due, expired = self._execute(_PURGE, {"now": self._clock(), "limit": limit}).fetchall()[0]
-            if expired or due < limit:
+            if expired or not due or due < limit:
                 return int(expired)
 
     def acquire(self, key: str, token: str, lease: timedelta) -> bool:
@@ -289,9 +303,7 @@ class PostgresStore(Store):
         try:
             return self._statements[template]
         except KeyError:
-            statement = template
-            for placeholder, name in self._names.items():
-                statement = statement.replace(placeholder, name)
+            statement = re.sub(r"\{(\w+)\}", lambda placeholder: self._names[placeholder[1]], template)
             return self._statements.setdefault(template, statement.encode())
 
     def _execute(self, template: str, parameters: Any, *, is_retry: bool = False) -> psycopg.Cursor[Any]:
@@ -313,9 +325,14 @@ class PostgresStore(Store):
                 yield connection
                 if not connection.autocommit:
                     connection.commit()
-            except BaseException:
-                if not connection.closed:
+            except Exception as error:
+                if isinstance(error, errors.ReadOnlySqlTransaction):
+                    connection.close()  # the server has become a standby; its successor is elsewhere
+                elif not connection.closed:
                     connection.rollback()
+                raise
+            except BaseException:
+                connection.close()
                 raise
             finally:
                 pool.putconn(connection)
@@ -340,6 +357,7 @@ class PostgresStore(Store):
             configure=self._bound,
             kwargs={
                 "autocommit": True,
+                "client_encoding": "utf8",
                 "prepare_threshold": 5 if self._prepare else None,
                 "connect_timeout": max(2, round(self._timeout)),  # libpq knows no shorter one
             },
@@ -391,7 +409,10 @@ class _BoundedConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                # An answer may still come, and must not be taken for that to another question.
+                # Nobody waits any more, so the server should not go on; and should an answer come, it must not
+                # be taken for that to another question.
+                with suppress(psycopg.Error):
+                    self.cancel_safe(timeout=_CANCEL_SECONDS)
                 self.pgconn.finish()
             raise
 
@@ -428,10 +449,12 @@ def _is_stale(connection: psycopg.Connection[Any]) -> bool:
 def _explain(error: psycopg.Error) -> StoreError:
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
         return StoreError("the table of sessions is missing; call PostgresStore.setup() once")
-    if isinstance(error, psycopg.OperationalError) and "authentication failed" not in str(error):
-        return StoreUnavailable(f"PostgreSQL cannot serve now: {_first_line(error)}")
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, psycopg.OperationalError) and any(each in str(error) for each in _REFUSALS):
         return StoreError(f"PostgreSQL refused the connection: {_first_line(error)}")
+    if isinstance(error, errors.ProgramLimitExceeded):
+        return StoreError("PostgreSQL cannot index an owner of this length")
+    if isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
+        return StoreUnavailable(f"PostgreSQL cannot serve now: {_first_line(error)}")
     # The server's text may quote what it was given.
     return StoreError(f"PostgreSQL failed: {type(error).__name__} ({error.sqlstate})")
 
