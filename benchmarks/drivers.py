@@ -31,7 +31,7 @@ def redis_commands(url: str, key: str) -> Commands:
     from wsgisessions.stores.redis import _patch
 
     client, number, name = redis.Redis.from_url(url, decode_responses=True), Counter(), f"{TABLE}:{key}"
-    patch = ("", "", "", "", "", 0, 0, 0)
+    patch = ("", 0, 0, "", "", "", 0)
 
     def read():
         return client.hgetall(name)

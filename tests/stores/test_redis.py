@@ -10,7 +10,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 from servers import PASSWORD
 
-from wsgisessions import ConfigurationError, Outcome, Patch, RedisStore
+from wsgisessions import ConfigurationError, Outcome, Patch, RedisStore, StoreUnavailable
 from wsgisessions.record import utc_now
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -129,6 +129,86 @@ def test_a_ready_made_sentinel_client_serves(server_url, prefix, make_key, make_
     assert store.load(key).values == {"a": "1"}
 
 
+class TestInterrupted:
+    """A request that is cut short, by a signal say, leaves no answer for the next one."""
+
+    def test_the_next_call_gets_its_own_answer(self, url, prefix, make_key, make_record, monkeypatch):
+        store = RedisStore(url, prefix=prefix)
+        first, second = make_key(), make_key()
+        store.create(first, make_record({"n": "1"}))
+        store.create(second, make_record({"n": "2"}))
+
+        def interrupt(*arguments, **options):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(redis.Connection, "read_response", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.load(first)
+        assert store.load(second).values == {"n": "2"}
+        store.close()
+
+
+class TestMovesInACluster:
+    """A rename to a key on another node is one step to everyone else."""
+
+    @pytest.fixture
+    def other(self, server_url, prefix, open_fresh):
+        return open_fresh("redis", server_url("redis_cluster"), prefix=prefix)
+
+    @pytest.fixture
+    def moving(self, server_url, prefix, open_fresh, monkeypatch):
+        """Return a store that does something between the steps of a rename."""
+
+        def make(*, before_copy=lambda: None, after_copy=lambda: None):
+            store = open_fresh("redis", server_url("redis_cluster"), prefix=prefix)
+            create = store._create
+
+            def between(key, fields):
+                before_copy()
+                created = create(key, fields)
+                after_copy()
+                return created
+
+            monkeypatch.setattr(store, "_create", between)
+            return store
+
+        return make
+
+    @pytest.mark.parametrize("when", ["before_copy", "after_copy"])
+    @pytest.mark.parametrize("how", ["delete", "delete_owner"])
+    def test_a_session_that_is_deleted_meanwhile_stays_deleted(self, when, how, moving, other, make_key, make_record):
+        key, new_key = make_key(), make_key()
+        other.create(key, make_record({"a": "1"}, owner="ann"))
+        end = {"delete": lambda: other.delete(key), "delete_owner": lambda: other.delete_owner("ann")}[how]
+        store = moving(**{when: end})
+        outcome = store.rename(key, new_key, Patch())
+        alive = [each for each in (key, new_key) if other.load(each) is not None]
+        assert (outcome, alive) == (Outcome.GONE, [])
+
+    def test_a_copy_whose_acknowledgement_is_lost_leaves_one_session(self, moving, other, make_key, make_record):
+        def lose():
+            raise StoreUnavailable("the answer was lost")
+
+        key, new_key = make_key(), make_key()
+        other.create(key, make_record({"a": "1"}))
+        with pytest.raises(StoreUnavailable):
+            moving(after_copy=lose).rename(key, new_key, Patch(set={"a": "2"}))
+        assert other.load(new_key) is None
+        assert other.load(key).values == {"a": "1"}
+
+    def test_it_is_absent_under_way_and_the_old_key_stays_taken(self, moving, other, make_key, make_record):
+        key, seen = make_key(), []
+        other.create(key, make_record({"a": "1"}, owner="ann"))
+
+        def look():
+            seen.extend([other.load(key), other.update(key, Patch(set={"a": "2"})), other.create(key, make_record())])
+            seen.append(list(other.find("ann")))
+
+        assert moving(before_copy=look).rename(key, make_key(), Patch()) is Outcome.DONE
+        assert seen == [None, Outcome.GONE, False, []]
+
+
 class TestOwners:
     """The index of an owner's sessions heals by itself."""
 
@@ -188,6 +268,11 @@ class TestOwners:
         ("redis+sentinel://host/main?password=x", {}, "sentinel_username and sentinel_password only; got password"),
         ("redis+cluster://host:port", {}, "host:port,host:port; got 'host:port'"),
         ("http://host", {}, "cannot read its URL"),
+        ("redis://host/0?nonsense=1", {}, "cannot read its URL"),
+        ("redis://:pa/ss@host", {}, "with %XX for what is special in the password"),
+        ("redis+cluster://host?ssl=true", {}, "give RedisStore a redis.RedisCluster"),
+        ("redis+sentinel://host/main/x", {}, "names its service"),
+        ("redis://host", {"max_connections": 0}, "1 or more; got 0"),
         ("redis://host", {"timeout": 0}, "in seconds, above 0; got 0"),
     ],
 )

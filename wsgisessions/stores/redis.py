@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from hashlib import sha1
-from typing import Any, cast
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import Any
 
 import redis
 from redis import exceptions
-from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode
-from redis.connection import parse_url as untyped_parse_url
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Outcome, Patch, Record
 from .base import Store
+from .redis_clients import make_connector
 
 # A session is a hash: created_at, touched_at and expires_at in microseconds since 1970, perhaps owner,
 # lease_token and lease_until, and a field for each session key, with "=" before it. The hash expires with
@@ -56,36 +51,40 @@ redis.call('PEXPIREAT', session, milliseconds(expires_at))
 return 1
 """
 
-# KEYS: the hash, and what to rename it to, if anything.
-# ARGV: index prefix, expires_at or '', owner or '', token or '', clear or '', take or '', how many texts are
-# expected, how many fields must be absent, how many are removed; these, and the fields to set with their texts.
-# Returns what became of it, and if an index must know of it, whose session it is until when. With `take`, which
-# a cluster needs to rename to a key of another node, the hash is deleted, and returned as it was and as it became.
-_PATCH = """
-local expires_at, owner, token, clear, take = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+# ARGV: index prefix, token or '', how many texts are expected, how many fields must be absent; these.
+_CHECK = """
+local token = ARGV[2]
 local old = redis.call('HMGET', session, 'expires_at', 'owner', 'lease_token', 'lease_until')
 if not old[1] then return {'GONE'} end
 if token ~= '' and (old[3] ~= token or tonumber(old[4]) <= now) then return {'CONFLICT'} end
-local at = 10
-for i = 1, ARGV[7] do
+local at = 5
+for i = 1, ARGV[3] do
     if redis.call('HGET', session, ARGV[at]) ~= ARGV[at + 1] then return {'CONFLICT'} end
     at = at + 2
 end
-for i = 1, ARGV[8] do
+for i = 1, ARGV[4] do
     if redis.call('HEXISTS', session, ARGV[at]) == 1 then return {'CONFLICT'} end
     at = at + 1
 end
+"""
+
+# KEYS: the hash, and what to rename it to, if anything.
+# ARGV: after those of the check, expires_at or '', owner or '', clear or '', how many fields are removed; these,
+# and the fields to set with their texts.
+# Returns what became of it, and if the client must tell the index of it, whose session it is until when.
+_PATCH = """
+local expires_at, owner, clear = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+local removed = at + 4
+local set = removed + ARGV[at + 3]
 local renamed = KEYS[2] or session
 if renamed ~= session and redis.call('EXISTS', renamed) == 1 then return {'CONFLICT'} end
 
-local before = take ~= '' and redis.call('HGETALL', session)
 local new_owner = owner ~= '' and owner or old[2]
 local new_expires_at = expires_at ~= '' and expires_at or old[1]
 local moves = renamed ~= session or owner ~= '' or expires_at ~= ''
 if new_owner and moves and owners ~= '' then enter(owners .. new_owner, renamed, new_expires_at) end
 if owner ~= '' then redis.call('HSET', session, 'owner', owner) end
 if expires_at ~= '' then redis.call('HSET', session, 'touched_at', integer(now), 'expires_at', expires_at) end
-local removed, set = at, at + ARGV[9]
 local kept = {}
 for i = set, #ARGV, 2 do
     redis.call('HSET', session, ARGV[i], ARGV[i + 1])
@@ -99,18 +98,37 @@ if clear ~= '' then
         if string.sub(field, 1, 1) == '=' and not kept[field] then redis.call('HDEL', session, field) end
     end
 end
-if expires_at ~= '' then redis.call('PEXPIREAT', session, milliseconds(expires_at)) end
 if renamed ~= session then redis.call('RENAME', session, renamed) end
+if expires_at ~= '' then redis.call('PEXPIREAT', renamed, milliseconds(expires_at)) end
 if old[2] and owners ~= '' and (renamed ~= session or old[2] ~= new_owner) then
     redis.call('ZREM', owners .. old[2], session)
 end
-if take ~= '' then
-    local after = redis.call('HGETALL', session)
-    redis.call('DEL', session)
-    return {'DONE', before, after}
-end
 if new_owner and moves then return {'DONE', new_owner, new_expires_at} end
 return {'DONE'}
+"""
+
+# In a cluster, a session whose new key is on another node leaves its old one in three steps. From the first on it
+# is absent under the old key, though still there to be deleted: expires_at is called leaving. When it has been
+# copied, the last step tells whether it was deleted meanwhile, and the copy must go too.
+_LEAVE = """
+redis.call('HSET', session, 'leaving', old[1])
+redis.call('HDEL', session, 'expires_at')
+redis.call('PEXPIRE', session, 60000)
+return {'DONE', integer(now), redis.call('HGETALL', session)}
+"""
+
+_STAY = """
+local expires_at = redis.call('HGET', session, 'leaving')
+if not expires_at then return 0 end
+redis.call('HSET', session, 'expires_at', expires_at)
+redis.call('HDEL', session, 'leaving')
+redis.call('PEXPIREAT', session, milliseconds(expires_at))
+return 1
+"""
+
+_LEFT = """
+if redis.call('HEXISTS', session, 'leaving') == 0 then return 0 end
+return redis.call('DEL', session)
 """
 
 # ARGV: index prefix, if empty or '', if owned by or ''
@@ -176,11 +194,7 @@ _PASSING = (
     exceptions.TryAgainError,
     exceptions.RedisClusterException,
 )
-
-# They have no type annotations.
-cluster_node: Any = ClusterNode
-sentinel: Any = Sentinel
-parse_url: Any = untyped_parse_url
+_PASSING_REPLIES = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 
 
 class _ForgottenScript(Exception):
@@ -195,7 +209,8 @@ class _Script:
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_create, _patch, _delete = _Script(_CREATE), _Script(_PATCH), _Script(_DELETE)
+_create, _patch, _delete = _Script(_CREATE), _Script(_CHECK + _PATCH), _Script(_DELETE)
+_leave, _stay, _left = _Script(_CHECK + _LEAVE), _Script(_STAY), _Script(_LEFT)
 _acquire, _release = _Script(_ACQUIRE), _Script(_RELEASE)
 _delete_owner, _enter = _Script(_DELETE_OWNER), _Script(_ENTER)
 
@@ -206,7 +221,7 @@ class RedisStore(Store):
     What an acknowledged write survives is the server's configuration: `appendfsync always` is for those
     that must survive its death. Replication is asynchronous, so a failover may lose the last moments.
 
-    In a cluster `rename`, and writing an owner or touching an owner's session, take two round trips.
+    In a cluster `rename` takes three round trips, and writing an owner or touching an owner's session two.
 
     :param server: a URL, `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port` or
         `redis+sentinel://host:port,host:port/service` (with `?sentinel_password=` if these want one); or a
@@ -214,8 +229,10 @@ class RedisStore(Store):
         cluster's client should not retry by itself (`retry=Retry(NoBackoff(), 0)`), lest it applies a patch
         twice.
     :param prefix: what the names of the server's keys start with.
+    :param max_connections: how many connections a process opens at most, in a cluster to each node.
     :param timeout: how many seconds a method waits for a connection, and again for its answer, before
-        `StoreUnavailable`. For a client that was already there, its own time-outs hold.
+        `StoreUnavailable`; in a cluster that is down, for each node that it tries. For a client that was
+        already there, its own time-outs hold.
     :raises ConfigurationError: an option makes no sense.
     """
 
@@ -224,15 +241,18 @@ class RedisStore(Store):
         server: str | redis.Redis | redis.RedisCluster | redis.ConnectionPool,
         *,
         prefix: str = "wsgisessions:",
+        max_connections: int = 100,
         timeout: float = 5,
     ) -> None:
         if timeout <= 0:
             raise ConfigurationError(f"RedisStore(timeout=...) is in seconds, above 0; got {timeout!r}")
+        if max_connections < 1:
+            raise ConfigurationError(f"RedisStore(max_connections=...) is 1 or more; got {max_connections!r}")
         self._prefix = prefix
         self._is_ours = isinstance(server, str)
-        self._clients = OnePerProcess(_connector(server, timeout))
+        self._clients = OnePerProcess(make_connector(server, timeout, max_connections))
         self._is_cluster = (
-            server.startswith("redis+cluster:") if isinstance(server, str) else hasattr(server, "keyslot")
+            server.lower().startswith("redis+cluster:") if isinstance(server, str) else hasattr(server, "keyslot")
         )
         self._local_index = "" if self._is_cluster else self._index("")
 
@@ -255,26 +275,19 @@ class RedisStore(Store):
 
     def update(self, key: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all."""
-        outcome, *indexed = self._patch([key], patch)
+        answer = self._run(_patch, [self._prefix + key], *_conditions(patch), *_changes(patch))
+        outcome, *indexed = map(_text, answer)
         if indexed:
             self._enter(key, *indexed)
         return Outcome[outcome]
 
     def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
-        """Apply a patch and move the session to a new key; in a cluster, take it from one node to another."""
-        if not self._is_cluster:
-            return Outcome[self._patch([key, new_key], patch)[0]]
-        outcome, *taken = self._patch([key], patch, take=True)
-        if outcome != "DONE":
-            return Outcome[outcome]
-        before, after = (_to_texts(each) for each in taken)
-        is_moved = False
-        try:
-            is_moved = self._create(new_key, after)
-        finally:
-            if not is_moved:
-                self._create(key, before)
-        return Outcome.DONE if is_moved else Outcome.CONFLICT
+        """Apply a patch and move the session to a new key."""
+        if self._is_cluster:
+            return self._move(key, new_key, patch)
+        names = [self._prefix + key, self._prefix + new_key]
+        outcome, *_ = self._run(_patch, names, *_conditions(patch), *_changes(patch))
+        return Outcome[_text(outcome)]
 
     def delete(self, key: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
@@ -296,23 +309,30 @@ class RedisStore(Store):
         """Yield an owner's live sessions with their keys; one round trip, and another for each."""
         for name in self._names(owner):
             fields = self._send("HGETALL", name)
-            if fields and (record := _to_record(fields)).owner == owner:
+            record = _to_record(fields) if fields else None
+            if record is not None and record.owner == owner:
                 yield name.removeprefix(self._prefix), record
             else:
-                self._send("ZREM", self._index(owner), name)
+                self._expel(owner, name)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one; in a cluster, one after the other."""
         kept = "" if keep is None else self._prefix + keep
         if not self._is_cluster:
             return int(self._run(_delete_owner, [self._index(owner)], owner, kept))
-        return sum(self._says_yes(_delete, [name], "", owner) for name in self._names(owner) if name != kept)
+        deleted = 0
+        # A session that has moved meanwhile is in the index under its new name.
+        while names := [name for name in self._names(owner) if name != kept]:
+            for name in names:
+                deleted += self._says_yes(_delete, [name], "", owner)
+                self._send("ZREM", self._index(owner), name)
+        return deleted
 
     def close(self) -> None:
-        """Close this process's connections, if the store opened them."""
+        """Close this process's idle connections, if the store opened them."""
         client = self._clients.take() if self._is_ours else None
         if client is not None:
-            client.close()
+            _close_idle(client)
 
     def _create(self, key: str, fields: Mapping[str, str]) -> bool:
         owner = fields.get("owner", "")
@@ -322,33 +342,26 @@ class RedisStore(Store):
             self._enter(key, owner, fields["expires_at"])
         return is_created
 
-    def _patch(self, keys: Sequence[str], patch: Patch, *, take: bool = False) -> list[Any]:
-        present: list[str] = []
-        absent: list[str] = []
-        for name, text in patch.expect.items():
-            if text is None:
-                absent.append("=" + name)
-            else:
-                present += ("=" + name, text)
-        changes = ["=" + name for name in patch.remove]
-        for name, text in patch.set.items():
-            changes += ("=" + name, text)
-        answer = self._run(
-            _patch,
-            [self._prefix + key for key in keys],
-            "" if patch.expires_at is None else _to_integer(patch.expires_at),
-            patch.owner or "",
-            patch.token or "",
-            "1" if patch.clear else "",
-            "1" if take else "",
-            len(present) // 2,
-            len(absent),
-            len(patch.remove),
-            *present,
-            *absent,
-            *changes,
-        )
-        return [_text(each) if isinstance(each, bytes) else each for each in answer]
+    def _move(self, key: str, new_key: str, patch: Patch) -> Outcome:
+        names = [self._prefix + key]
+        outcome, *left = self._run(_leave, names, *_conditions(patch))
+        if not left:
+            return Outcome[_text(outcome)]
+        now, fields = left
+        try:
+            is_copied = self._create(new_key, _patched(_to_texts(fields), patch, _text(now)))
+        except BaseException:
+            # It may be there all the same; only if it surely is not, the session can stay what it was.
+            self.delete(new_key)
+            self._says_yes(_stay, names)
+            raise
+        if not is_copied:
+            self._says_yes(_stay, names)
+            return Outcome.CONFLICT
+        if self._says_yes(_left, names):
+            return Outcome.DONE
+        self.delete(new_key)
+        return Outcome.GONE
 
     # --- owners
 
@@ -357,6 +370,13 @@ class RedisStore(Store):
 
     def _names(self, owner: str) -> list[str]:
         return [_text(name) for name in self._send("ZRANGE", self._index(owner), 0, -1)]
+
+    def _expel(self, owner: str, name: str) -> None:
+        self._send("ZREM", self._index(owner), name)
+        # It may have become the owner's since it was looked at.
+        expires_at, owner_now = self._send("HMGET", name, "expires_at", "owner")
+        if expires_at is not None and owner_now is not None and _text(owner_now) == owner:
+            self._run(_enter, [self._index(owner)], name, _text(expires_at))
 
     def _enter(self, key: str, owner: str, expires_at: str) -> None:
         if self._is_cluster:
@@ -379,90 +399,85 @@ class RedisStore(Store):
             client = self._clients.get()
             if self._is_cluster:
                 return client.execute_command(*command)
-            # The client's own way would add a fifth to the time, and try a patch again that may have arrived.
-            connection = client.connection_pool.get_connection()
-            try:
-                connection.send_command(*command)
-                return connection.read_response(disconnect_on_error=True)
-            finally:
-                client.connection_pool.release(connection)
+            return _exchange(client, command)
         except exceptions.NoScriptError as error:
             raise _ForgottenScript from error
-        except exceptions.RedisError as error:
+        except (exceptions.RedisError, exceptions.RedisClusterException) as error:
             raise _explain(error) from error
 
 
-def _connector(server: object, timeout: float) -> Callable[[], Any]:
-    """Return what makes a process's client."""
-    options: dict[str, Any] = {
-        "decode_responses": True,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-    }
-    if not isinstance(server, str):
-        if callable(getattr(server, "evalsha", None)):
-            return lambda: server
-        if callable(getattr(server, "get_connection", None)):
-            return lambda: redis.Redis(connection_pool=cast("redis.ConnectionPool", server))
-        raise ConfigurationError(
-            "RedisStore takes a redis:// URL, a redis.Redis, redis.RedisCluster or redis.ConnectionPool;"
-            f" got {type(server).__name__}"
-        )
-    parts = urlsplit(server)
-    if parts.scheme == "redis+cluster":
-        options |= _credentials(parts)
-        nodes = [cluster_node(*host) for host in _hosts(parts, 6379)]
-        return lambda: redis.RedisCluster(startup_nodes=nodes, **options)
-    if parts.scheme == "redis+sentinel":
-        return _sentinel_connector(parts, options)
+def _exchange(client: Any, command: Sequence[Any]) -> Any:
+    """Send a command and return its answer.
+
+    The client's own way would take a fifth longer, and would try a patch again that may have arrived.
+    """
+    pool = client.connection_pool
     try:
-        parse_url(server)
-    except ValueError as error:
-        raise ConfigurationError(f"RedisStore cannot read its URL: {error}") from error
-    return lambda: redis.Redis.from_url(server, **options)
+        connection = pool.get_connection()
+    except Exception:
+        raise
+    except BaseException:
+        # Interrupted: one of the idle connections may be half made.
+        _close_idle(client)
+        raise
+    try:
+        connection.send_command(*command)
+        return connection.read_response(disconnect_on_error=True)
+    except exceptions.ResponseError:
+        raise
+    except BaseException:
+        # The answer may still come, and must not be taken for that to another command.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
 
 
-def _sentinel_connector(parts: SplitResult, options: dict[str, Any]) -> Callable[[], Any]:
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ConfigurationError("a Sentinel URL names its service: redis+sentinel://host:26379/mymaster")
-    query = dict(parse_qsl(parts.query))
-    own = {name: query.pop(f"sentinel_{name}") for name in ("username", "password") if f"sentinel_{name}" in query}
-    if query:
-        raise ConfigurationError(
-            f"a Sentinel URL's query has sentinel_username and sentinel_password only; got {', '.join(sorted(query))}"
-        )
-    hosts, server_options = _hosts(parts, 26379), options | _credentials(parts)
-
-    def connect() -> Any:
-        watchers = sentinel(hosts, sentinel_kwargs=options | own, **server_options)
-        return watchers.master_for(service, db=int(database or 0))
-
-    return connect
+def _close_idle(client: Any) -> None:
+    if hasattr(client, "connection_pool"):
+        client.connection_pool.disconnect(inuse_connections=False)
+    else:
+        client.close()
 
 
-def _credentials(parts: SplitResult) -> dict[str, str]:
-    pairs = {"username": parts.username, "password": parts.password}
-    return {name: unquote(text) for name, text in pairs.items() if text}
+def _conditions(patch: Patch) -> list[Any]:
+    present: list[str] = []
+    absent: list[str] = []
+    for name, text in patch.expect.items():
+        if text is None:
+            absent.append("=" + name)
+        else:
+            present += ("=" + name, text)
+    return [patch.token or "", len(present) // 2, len(absent), *present, *absent]
 
 
-def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
-    hosts = []
-    for each in parts.netloc.rpartition("@")[2].split(","):
-        host, _, port = each.rpartition(":") if ":" in each else (each, "", str(default_port))
-        if not host or not port.isdigit():
-            raise ConfigurationError(f"a {parts.scheme} URL lists its hosts as host:port,host:port; got {each!r}")
-        hosts.append((host, int(port)))
-    return hosts
+def _changes(patch: Patch) -> list[Any]:
+    expires_at = "" if patch.expires_at is None else _to_integer(patch.expires_at)
+    changes = [expires_at, patch.owner or "", "1" if patch.clear else "", len(patch.remove)]
+    changes += ["=" + name for name in patch.remove]
+    for name, text in patch.set.items():
+        changes += ("=" + name, text)
+    return changes
 
 
-def _explain(error: exceptions.RedisError) -> StoreError:
+def _patched(fields: dict[str, str], patch: Patch, now: str) -> dict[str, str]:
+    """Return a leaving session's fields with a patch applied."""
+    fields["expires_at"] = fields.pop("leaving")
+    if patch.expires_at is not None:
+        fields |= {"touched_at": now, "expires_at": _to_integer(patch.expires_at)}
+    if patch.owner is not None:
+        fields["owner"] = patch.owner
+    removed = {"=" + name for name in patch.remove}
+    kept = {name: text for name, text in fields.items() if not (name in removed or (patch.clear and name[0] == "="))}
+    return kept | {"=" + name: text for name, text in patch.set.items()}
+
+
+def _explain(error: Exception) -> StoreError:
     if isinstance(error, _REFUSALS):
         return StoreError(f"Redis refused the connection or a command: {error}")
     if isinstance(error, exceptions.OutOfMemoryError):
         return StoreUnavailable("Redis is full (maxmemory), and its policy is to evict nothing")
-    if isinstance(error, _PASSING):
+    if isinstance(error, _PASSING) or str(error).startswith(_PASSING_REPLIES):
         return StoreUnavailable(f"Redis cannot serve now: {str(error).partition(' : ')[0]}")
     return StoreError(f"Redis failed: {type(error).__name__}")
 
@@ -481,8 +496,10 @@ def _to_integer(instant: datetime) -> str:
     return str((instant - _EPOCH) // _MICROSECOND)
 
 
-def _to_record(answer: Any) -> Record:
+def _to_record(answer: Any) -> Record | None:
     fields = _to_texts(answer)
+    if "leaving" in fields:
+        return None
     return Record(
         {name[1:]: text for name, text in fields.items() if name[0] == "="},
         _EPOCH + timedelta(microseconds=int(fields["created_at"])),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import permutations
 from typing import Any, ClassVar
 
 import pytest
@@ -207,6 +208,15 @@ class StoreContract:
         assert store.update(key, patch) is Outcome.DONE
         _assert_same(store.load(key), replace(record, values={"keep": "1", "change": "2", "new": "1"}))
 
+    def test_whatever_the_order_of_keys_all_that_a_patch_removes_goes(self, store: Store, make_record: Any) -> None:
+        """And all that it sets is set."""
+        for stored in permutations("abcd"):
+            key = _key()
+            store.create(key, make_record(dict.fromkeys(stored, "1")))
+            patch = Patch(set={"é": "2", "d": "2"}, remove=["a", "c", "b"])
+            assert store.update(key, patch) is Outcome.DONE
+            assert _values(store, key) == {"d": "2", "é": "2"}
+
     def test_clear_drops_every_key_before_set(self, store: Store, make_record: Any) -> None:
         """Also those that the patch does not name."""
         key = _key()
@@ -289,6 +299,25 @@ class StoreContract:
             assert store.update(key, patch) is Outcome.CONFLICT
         _assert_same(store.load(key), record)
 
+    def test_an_expectation_is_met_by_the_very_text_only(self, store: Store, make_record: Any) -> None:
+        """Neither case, spaces at the end, Unicode's other forms nor JSON's make two texts one."""
+        texts = ("a", "A", "a ", "", "\u00e9", "e\u0301", '"\\u00e9"', '"\u00e9"', "1", "1.0", "null", "\\", "\\\\")
+        key = _key()
+        store.create(key, make_record({str(number): text for number, text in enumerate(texts)}))
+        for number, text in enumerate(texts):
+            for other in texts:
+                outcome = store.update(key, Patch(set={"n": "1"}, expect={str(number): other}))
+                assert outcome is (Outcome.DONE if other == text else Outcome.CONFLICT)
+
+    def test_a_key_is_absent_only_if_none_is_that_very_key(self, store: Store, make_record: Any) -> None:
+        """Whatever keys are beside it."""
+        key = _key()
+        store.create(key, make_record(dict.fromkeys(HOSTILE_KEYS, "1")))
+        for name in HOSTILE_KEYS:
+            assert store.update(key, Patch(set={"n": "1"}, expect={name: None})) is Outcome.CONFLICT
+        patch = Patch(set={"n": "2"}, expect={name + "x": None for name in HOSTILE_KEYS})
+        assert store.update(key, patch) is Outcome.DONE
+
     def test_expectations_that_hold_let_the_patch_through(self, store: Store, make_record: Any) -> None:
         """None expects the key to be absent."""
         key = _key()
@@ -349,6 +378,16 @@ class StoreContract:
         assert store.load(key) is None
         _assert_same(store.load(new_key), replace(record, values={"a": "2"}))
         assert [found for found, _ in store.find("ann")] == [new_key]
+
+    def test_rename_to_a_deadline_that_has_passed_ends_the_session(
+        self, store: Store, clock: ManualClock, make_record: Any
+    ) -> None:
+        """Under both keys."""
+        key, new_key = _key(), _key()
+        store.create(key, make_record())
+        assert store.rename(key, new_key, Patch(expires_at=clock() - HOUR)) is Outcome.DONE
+        assert store.load(key) is None
+        assert store.load(new_key) is None
 
     def test_rename_of_an_absent_session_is_gone(self, store: Store) -> None:
         """And makes none."""
@@ -502,6 +541,28 @@ class StoreContract:
         assert [store.load(key) is None for key in (kept, *gone, other)] == [False, True, True, False]
         assert store.delete_owner("ann") == 1
         assert store.delete_owner("ann") == 0
+
+    def test_no_session_that_changes_its_key_escapes_delete_owner(self, store: Store, make_record: Any) -> None:
+        """Once it has returned, none of the sessions that were the owner's is alive."""
+        for _ in range(20):
+            keys = [_key() for _ in range(4)]
+            for key in keys:
+                store.create(key, make_record(owner="ann"))
+            new_keys = {key: _key() for key in keys}
+            start = threading.Barrier(5)
+
+            def rename(key: str, new_keys: dict[str, str] = new_keys, start: threading.Barrier = start) -> None:
+                start.wait()
+                store.rename(key, new_keys[key], Patch())
+
+            movers = [threading.Thread(target=rename, args=[key]) for key in keys]
+            for mover in movers:
+                mover.start()
+            start.wait()
+            store.delete_owner("ann")
+            for mover in movers:
+                mover.join()
+            assert [key for key in (*keys, *new_keys.values()) if store.load(key) is not None] == []
 
     def test_hostile_owners_survive(self, store: Store, make_record: Any) -> None:
         """An owner is any text that is not empty."""
