@@ -206,11 +206,8 @@ class Redis(Server):
         self.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
-class RedisGroup:
-    """Several Redis servers, started and removed together."""
-
-    missing = Redis.missing
-    package = Redis.package
+class Group:
+    """Several servers, started and removed together."""
 
     def __init__(self, servers):
         self.servers = servers
@@ -231,8 +228,11 @@ class RedisGroup:
         raise NotImplementedError
 
 
-class RedisCluster(RedisGroup):
+class RedisCluster(Group):
     """Three masters with a replica each."""
+
+    missing = Redis.missing
+    package = Redis.package
 
     def __init__(self, *options):
         cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options]
@@ -264,8 +264,11 @@ class RedisCluster(RedisGroup):
         return pairs[f"cluster_{name}"]
 
 
-class RedisSentinel(RedisGroup):
+class RedisSentinel(Group):
     """A master, a replica, and a sentinel that watches them."""
+
+    missing = Redis.missing
+    package = Redis.package
 
     def __init__(self, *options):
         master = Redis(*options)
@@ -386,6 +389,54 @@ class Postgres(Server):
         super().kill()
         # Its own children outlive a killed postmaster for a moment, and keep the port.
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+
+class Bouncer(Server):
+    """PgBouncer in transaction mode."""
+
+    programs = ("pgbouncer",)
+    package = "pgbouncer"
+
+    def __init__(self, postgres):
+        super().__init__()
+        self.postgres = postgres
+
+    def account(self):
+        return self.postgres.account()
+
+    def prepare(self):
+        self.folder.chmod(0o755)
+        (self.folder / "users").write_text(f'"visitor" "{PASSWORD}"\n')
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\npostgres = host=127.0.0.1 port={self.postgres.port} dbname=postgres\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = plain\nauth_file = {self.folder}/users\npool_mode = transaction\ndefault_pool_size = 3\n"
+        )
+
+    def command(self):
+        return [find_program("pgbouncer"), str(self.folder / "pgbouncer.ini")]
+
+    def check(self):
+        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=3)):
+            pass
+
+
+class PgBouncer(Group):
+    """PgBouncer in transaction mode in front of a PostgreSQL server."""
+
+    missing = Bouncer.missing
+    package = Bouncer.package
+
+    def __init__(self):
+        postgres = Postgres()
+        super().__init__([postgres, Bouncer(postgres)])
+
+    @property
+    def url(self):
+        return f"postgresql://visitor:{PASSWORD}@127.0.0.1:{self.servers[1].port}/postgres"
+
+    def connect(self):
+        """PgBouncer was told where the other is."""
 
 
 class MariaDB(Server):
@@ -526,6 +577,7 @@ KINDS = {
     "redis_cluster": RedisCluster,
     "redis_sentinel": RedisSentinel,
     "postgres": Postgres,
+    "pgbouncer": PgBouncer,
     "mysql": MariaDB,
     "mongodb": MongoDB,
 }

@@ -94,6 +94,20 @@ def test_when_all_connections_are_in_use_the_error_says_so(url, open_fresh):
     assert store.load("key") is None
 
 
+def test_an_update_that_was_given_up_is_not_applied_later(url, connect, open_fresh, make_key, make_record):
+    store = open_fresh("mysql", url, table="locked", timeout=2)
+    key = make_key()
+    store.create(key, make_record({"a": "1"}))
+    with connect() as other, other.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM locked WHERE `key` = %s FOR UPDATE", [key])
+        with pytest.raises(StoreUnavailable):
+            store.update(key, Patch(set={"a": "2"}))
+        cursor.execute("SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+        assert cursor.fetchone() == (0,)
+        other.rollback()
+    assert store.load(key).values == {"a": "1"}
+
+
 def test_no_statement_is_for_mariadb_alone():
     """What MySQL 8 lacks of MariaDB's SQL, and what it is about to lose."""
     statements = " ".join(
@@ -110,6 +124,7 @@ def test_no_statement_is_for_mariadb_alone():
         (object(), {}, "takes a mysql:// URL or a function that returns a PyMySQL connection; got object"),
         ("mysql://host", {}, "mysql://user:password@host:3306/database"),
         ("mysql://host:port/database", {}, "mysql://user:password@host:3306/database"),
+        ("mysql://user:pa[ss@host/database", {}, "with %XX for what is special in the password"),
         ("mysql://host/database?charset=latin1", {}, "ssl_ca.* only; got charset"),
         ("mysql://host/database", {"timeout": 0}, "in seconds, above 0; got 0"),
         ("mysql://host/database", {"max_connections": 0}, "1 or more; got 0"),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psycopg
@@ -75,6 +76,25 @@ def test_prepared_statements_can_be_switched_off(url, open_fresh, make_key, make
             assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (count,)
 
 
+def test_pgbouncer_in_transaction_mode_needs_them_switched_off(server_url, open_fresh, make_key, make_record):
+    url = server_url("pgbouncer")
+    store = open_fresh("postgres", url, prepare=False)
+    keys = [make_key() for _ in range(8)]
+
+    def use(key):
+        assert store.create(key, make_record({"n": "0"}))
+        for number in range(1, 50):
+            patch = Patch(set={"n": str(number)}, expect={"n": str(number - 1)})
+            assert store.update(key, patch) is Outcome.DONE
+            assert store.load(key).values == {"n": str(number)}
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, keys))
+        preparing = open_fresh("postgres", url)
+        with pytest.raises(StoreError, match="prepare=False"):
+            list(pool.map(lambda key: [preparing.load(key) for _ in range(50)], keys))
+
+
 def test_an_unlogged_table(url, open_fresh, name, connection):
     open_fresh("postgres", url, table=name, unlogged=True)
     assert connection.execute("SELECT relpersistence FROM pg_class WHERE relname = %s", [name]).fetchone() == ("u",)
@@ -117,6 +137,21 @@ def test_when_all_connections_are_in_use_the_error_says_so(url, open_fresh):
     with store._connection(), pytest.raises(StoreUnavailable, match="raise max_connections"):
         store.load("key")
     assert store.load("key") is None
+
+
+def test_an_update_that_was_given_up_is_not_applied_later(url, open_fresh, name, make_key, make_record):
+    store = open_fresh("postgres", url, table=name, timeout=1)
+    key = make_key()
+    store.create(key, make_record({"a": "1"}))
+    with psycopg.connect(url) as other:
+        other.execute(f"SELECT 1 FROM {name} WHERE key = %s FOR UPDATE", [key])  # noqa: S608
+        with pytest.raises(StoreUnavailable):
+            store.update(key, Patch(set={"a": "2"}))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%' || %s || '%%'"
+        )
+        assert other.execute(waiting, [name]).fetchone() == (0,)
+    assert store.load(key).values == {"a": "1"}
 
 
 def test_touching_grows_neither_the_table_nor_its_indexes(url, open_fresh, name, connection, make_key, make_record):
@@ -165,6 +200,8 @@ def test_purging_passes_over_the_touched_and_finds_them_later(url, name, clock, 
     ("server", "options", "message"),
     [
         (object(), {}, "takes a postgresql:// URL or a psycopg_pool.ConnectionPool; got object"),
+        ("postgresql://user:pa%ss@host/database", {}, "with %XX for what is special in the password"),
+        ("postgresql://host", {"table": "t" * 55}, "54 bytes at most"),
         ("postgresql://host", {"timeout": 0}, "in seconds, above 0; got 0"),
         ("postgresql://host", {"max_connections": 0}, "1 or more; got 0"),
     ],

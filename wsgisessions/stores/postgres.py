@@ -451,6 +451,8 @@ def _explain(error: psycopg.Error) -> StoreError:
         return StoreError("the table of sessions is missing; call PostgresStore.setup() once")
     if isinstance(error, psycopg.OperationalError) and any(each in str(error) for each in _REFUSALS):
         return StoreError(f"PostgreSQL refused the connection: {_first_line(error)}")
+    if isinstance(error, errors.DuplicatePreparedStatement | errors.InvalidSqlStatementName):
+        return StoreError("a pool between here and PostgreSQL mixes up prepared statements; pass prepare=False")
     if isinstance(error, errors.ProgramLimitExceeded):
         return StoreError("PostgreSQL cannot index an owner of this length")
     if isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
