@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .limits import check_limits
 
 Document = dict[str, Any]
 
@@ -66,10 +67,7 @@ class MongoDBStore(Store):
         timeout: float = 5,
         clock: Clock = utc_now,
     ) -> None:
-        if timeout <= 0:
-            raise ConfigurationError(f"MongoDBStore(timeout=...) is in seconds, above 0; got {timeout!r}")
-        if max_connections < 1:
-            raise ConfigurationError(f"MongoDBStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        check_limits(self, timeout=timeout, max_connections=max_connections)
         self._clock = clock
         self._is_ours = isinstance(server, str)
         connect = _connector(server, max_connections, timeout)

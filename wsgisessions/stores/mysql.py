@@ -20,6 +20,7 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .limits import check_limits
 
 # Values are one JSON object of strings, so JSON_MERGE_PATCH merges it key by key and reformats nothing. Its
 # keys are percent-encoded, and what is to go is named by JSON_REMOVE rather than by nulls in the patch:
@@ -133,10 +134,7 @@ class MySQLStore(Store):
         timeout: float = 5,
         clock: Clock = utc_now,
     ) -> None:
-        if timeout <= 0:
-            raise ConfigurationError(f"MySQLStore(timeout=...) is in seconds, above 0; got {timeout!r}")
-        if max_connections < 1:
-            raise ConfigurationError(f"MySQLStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        check_limits(self, timeout=timeout, max_connections=max_connections)
         self._table = ".".join(f"`{part.replace('`', '``')}`" for part in table.split(".")).replace("%", "%%")
         self._max_connections = max_connections
         self._timeout = timeout

@@ -21,6 +21,7 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .limits import check_limits
 
 # Values are one jsonb object of strings, so || merges it key by key and reformats nothing.
 #
@@ -154,10 +155,7 @@ class PostgresStore(Store):
         timeout: float = 5,
         clock: Clock = utc_now,
     ) -> None:
-        if timeout <= 0:
-            raise ConfigurationError(f"PostgresStore(timeout=...) is in seconds, above 0; got {timeout!r}")
-        if max_connections < 1:
-            raise ConfigurationError(f"PostgresStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        check_limits(self, timeout=timeout, max_connections=max_connections)
         if len(table.encode()) > _LONGEST_TABLE:
             raise ConfigurationError(
                 f"PostgresStore(table=...) has {_LONGEST_TABLE} bytes at most, for PostgreSQL cuts off the names of"

@@ -10,10 +10,11 @@ from typing import Any
 import redis
 from redis import exceptions
 
-from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..errors import StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Outcome, Patch, Record
 from .base import Store
+from .limits import check_limits
 from .redis_clients import make_connector
 
 # A session is a hash: created_at, touched_at and expires_at in microseconds since 1970, perhaps owner,
@@ -244,10 +245,7 @@ class RedisStore(Store):
         max_connections: int = 100,
         timeout: float = 5,
     ) -> None:
-        if timeout <= 0:
-            raise ConfigurationError(f"RedisStore(timeout=...) is in seconds, above 0; got {timeout!r}")
-        if max_connections < 1:
-            raise ConfigurationError(f"RedisStore(max_connections=...) is 1 or more; got {max_connections!r}")
+        check_limits(self, timeout=timeout, max_connections=max_connections)
         self._prefix = prefix
         self._is_ours = isinstance(server, str)
         self._clients = OnePerProcess(make_connector(server, timeout, max_connections))
