@@ -29,13 +29,14 @@ from .stores.sqlite import SQLiteStore
 from .transports import Cookie, Transport
 
 if TYPE_CHECKING:
-    from .stores.mongodb import MongoDBStore
-    from .stores.mysql import MySQLStore
-    from .stores.postgres import PostgresStore
-    from .stores.redis import RedisStore
+    from .stores.mongodb import MongoDBStore as MongoDBStore
+    from .stores.mysql import MySQLStore as MySQLStore
+    from .stores.postgres import PostgresStore as PostgresStore
+    from .stores.redis import RedisStore as RedisStore
 
 __version__ = "0.1.0"
 
+# Without the stores that need a driver, which `from wsgisessions import *` must not import.
 __all__ = [
     "AtDateTime",
     "CachingStore",
@@ -49,15 +50,11 @@ __all__ = [
     "LockLost",
     "LockTimeout",
     "MemoryStore",
-    "MongoDBStore",
-    "MySQLStore",
     "OnInactivity",
     "OnSessionEnd",
     "Outcome",
     "Patch",
-    "PostgresStore",
     "Record",
-    "RedisStore",
     "SQLiteStore",
     "Session",
     "SessionConflict",
@@ -75,9 +72,10 @@ __all__ = [
     "open_store",
 ]
 
+if not TYPE_CHECKING:  # else type checkers would take any name for one of this module
 
-def __getattr__(name: str) -> Any:
-    # PEP 562: a driver is imported when its store is asked for.
-    if name in DRIVEN_STORES:
-        return import_store(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # PEP 562: a driver is imported when its store is asked for.
+        if name in DRIVEN_STORES:
+            return import_store(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

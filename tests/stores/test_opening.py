@@ -54,3 +54,47 @@ def test_other_peoples_stores_are_found_by_their_entry_point(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(tmp_path)}
     )
     assert result.stdout == "theirs://host\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "store_class"),
+    [
+        ("redis://localhost", "RedisStore"),
+        ("rediss://localhost", "RedisStore"),
+        ("unix:///run/redis.sock", "RedisStore"),
+        ("redis+cluster://one:7000,two:7000", "RedisStore"),
+        ("redis+sentinel://one:26379,two:26379/main", "RedisStore"),
+        ("postgresql://localhost/shop", "PostgresStore"),
+        ("postgres://localhost/shop", "PostgresStore"),
+        ("mysql://localhost/shop", "MySQLStore"),
+        ("mysql+pymysql://localhost/shop", "MySQLStore"),
+        ("mongodb://localhost/shop", "MongoDBStore"),
+        ("mongodb+srv://shop.example", "MongoDBStore"),
+    ],
+)
+def test_each_server_by_its_scheme_without_connecting(url, store_class):
+    import wsgisessions
+
+    assert type(open_store(url, timeout=1)) is getattr(wsgisessions, store_class)
+
+
+def test_importing_the_package_imports_no_driver():
+    code = (
+        "import sys; from wsgisessions import *; import wsgisessions.stores; open_store('memory://');"
+        "sys.exit(bool({'redis', 'psycopg', 'pymysql', 'pymongo', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_missing_driver_is_an_error_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    monkeypatch.delitem(sys.modules, "wsgisessions.stores.mysql", raising=False)
+    with pytest.raises(ImportError, match=r"MySQLStore needs pymysql: pip install 'wsgisessions\[mysql\]'"):
+        open_store("mysql://localhost/shop")
+
+
+def test_a_name_that_the_package_has_not_is_an_attribute_error():
+    import wsgisessions
+
+    with pytest.raises(AttributeError, match="no attribute 'OracleStore'"):
+        wsgisessions.OracleStore  # noqa: B018

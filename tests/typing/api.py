@@ -12,10 +12,15 @@ from typing_extensions import assert_type
 
 from wsgisessions import (
     AtDateTime,
+    CachingStore,
     Cookie,
     MemoryStore,
+    MongoDBStore,
+    MySQLStore,
     OnInactivity,
     OnSessionEnd,
+    PostgresStore,
+    RedisStore,
     Session,
     SessionManager,
     SessionMiddleware,
@@ -78,3 +83,16 @@ assert_type(manager.revoke_all("ann"), int)
 flask_app = Flask(__name__)
 Sessions(flask_app, store)
 assert_type(Sessions.manager(flask_app), SessionManager)
+
+
+def use_stores() -> None:
+    stores: list[Store] = [
+        RedisStore("redis://localhost", prefix="shop:"),
+        PostgresStore("postgresql://localhost/shop", schema="web", prepare=False),
+        MySQLStore("mysql://localhost/shop", max_connections=5),
+        MongoDBStore("mongodb://localhost", collection="sessions"),
+    ]
+    cached = CachingStore(MemoryStore(), stores[0], max_age=timedelta(seconds=30))
+    manager = SessionManager(cached)
+    assert_type(manager.purge(), int)
+    manager.purge(every=timedelta(minutes=10)).stop()
