@@ -205,7 +205,8 @@ def show_touches(share: float) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        time.sleep(2)  # the server's statistics come late
+        store.close()  # a connection reports its statistics at the latest when it ends
+        time.sleep(2)
         statistics_of = "n_tup_upd, n_tup_hot_upd, n_dead_tup, autovacuum_count"
         updated, hot, dead, vacuums = server.run(f"SELECT {statistics_of} FROM pg_stat_user_tables")[0]  # noqa: S608
         print(f"\nPostgreSQL, {sessions:,} sessions touched {updated:,} times: {hot / updated:.1%} heap-only,")

@@ -143,17 +143,17 @@ def use(client: Client, function: Callable[[Any], None]) -> None:
     client.visit("/use")
 
 
-def bytes_of_change(contestant: Contestant, received: Callable[[], int]) -> int:
+def bytes_of_change(contestant: Contestant, received: Callable[[], int], value_size: int) -> int:
     """Return how many bytes Redis receives between a change of one key and the end of the request."""
     client = Client(contestant.app)
     use(client, lambda session: session.update({f"key{number}": "a" * VALUE_SIZE for number in range(KEYS)}))
     counts: list[int] = []
 
     def change(session, letter):
-        if session["key7"] == letter * VALUE_SIZE:
+        if session["key7"] == letter * value_size:
             raise RuntimeError("nothing to change")
         counts[:] = [received(), received()]
-        session["key7"] = letter * VALUE_SIZE
+        session["key7"] = letter * value_size
 
     # The first change also opens connections and teaches the server a script.
     use(client, partial(change, letter="b"))
@@ -167,10 +167,16 @@ def report_wire(contestants: list[Contestant], url: str) -> None:
     import redis
 
     client = redis.Redis.from_url(url)
-    print(f"\nbytes that Redis receives when one of {KEYS} keys of {VALUE_SIZE} bytes is changed and saved\n")
+
+    def received() -> int:
+        return client.info("stats")["total_net_input_bytes"]
+
+    print(
+        f"\nbytes that Redis receives when one of {KEYS} keys of {VALUE_SIZE} bytes becomes 1 byte, or as many others\n"
+    )
     for contestant in contestants:
-        size = bytes_of_change(contestant, lambda: client.info("stats")["total_net_input_bytes"])
-        print(f"{contestant.name:24} {size:8,}")
+        small, whole = (bytes_of_change(contestant, received, size) for size in (1, VALUE_SIZE))
+        print(f"{contestant.name:24} {small:8,} {whole:8,}")
 
 
 # --- lost updates

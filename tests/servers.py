@@ -236,6 +236,8 @@ class RedisCluster(Group):
 
     def __init__(self, *options):
         cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options]
+        # A replica that a busy machine kept from its master for a while takes over all the same.
+        cluster += ["--cluster-replica-validity-factor", "0"]
         super().__init__([Redis(*cluster, "--cluster-port", str(free_port())) for _ in range(6)])
 
     @property
