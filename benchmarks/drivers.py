@@ -91,7 +91,7 @@ def mysql_commands(url: str, key: str) -> Commands:
     def write():
         read()
         values = f'{{"n":"{number.next()}"}}'
-        connection.cursor().execute(update, {"key": key, "now": _now().replace(tzinfo=None), "changes": values})
+        connection.cursor().execute(update, {"key": key, "now": _now().replace(tzinfo=None), "set": values})
 
     return read, write
 
