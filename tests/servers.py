@@ -62,7 +62,7 @@ class Server:
     programs = ()
     """What must be installed."""
     package = ""
-    """The Debian package that has it."""
+    """The Debian package, or packages, that have it."""
 
     def __init__(self, *options, zone=None):
         self.folder = Path(tempfile.mkdtemp(prefix=f"wsgisessions-{type(self).__name__.lower()}-", dir="/tmp"))
@@ -442,8 +442,8 @@ class PgBouncer(Group):
 
 
 class MariaDB(Server):
-    programs = ("mariadbd", "mariadb-install-db")
-    package = "mariadb-server-core"
+    programs = ("mariadbd", "mariadb-install-db", "my_print_defaults")
+    package = "mariadb-server-core mariadb-client-core"
 
     @property
     def url(self):
@@ -633,7 +633,8 @@ class SharedServers:
 
 def install_missing():
     """Install the Debian packages of the servers that are missing, if this user may."""
-    packages = sorted({kind.package for kind in KINDS.values() if kind.missing() and kind is not MongoDB})
+    missing = {kind.package for kind in KINDS.values() if kind.missing() and kind is not MongoDB}
+    packages = " ".join(sorted(missing)).split()
     if not packages:
         return
     sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
