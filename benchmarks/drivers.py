@@ -81,7 +81,7 @@ def mysql_commands(url: str, key: str) -> Commands:
         autocommit=True,
     )
     load = mysql._LOAD.replace("{table}", TABLE)
-    update = (mysql._UPDATE + mysql._SET_VALUES + mysql._IF_LIVE)
+    update = mysql._UPDATE + mysql._SET_VALUES + mysql._IF_LIVE
     update = update.replace("{table}", TABLE).replace("{kept}", "`values`")
 
     def read():
