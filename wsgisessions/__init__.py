@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import merge
 from .codec import Codec, JSONCodec
+from .devices import SessionInfo
 from .errors import (
     ConfigurationError,
     DecodeError,
@@ -20,13 +21,14 @@ from .errors import (
 from .expiry import AtDateTime, Expiry, OnInactivity, OnSessionEnd
 from .manager import SessionManager
 from .middleware import SessionMiddleware, get_session
+from .sealing import EncryptedCodec
 from .session import Session
 from .stores import Outcome, Patch, Record, Store, open_store
 from .stores.caching import CachingStore
 from .stores.drivers import DRIVEN_STORES, import_store
 from .stores.memory import MemoryStore
 from .stores.sqlite import SQLiteStore
-from .transports import Cookie, Transport
+from .transports import Cookie, Header, Transport
 
 if TYPE_CHECKING:
     from .stores.mongodb import MongoDBStore as MongoDBStore
@@ -45,7 +47,9 @@ __all__ = [
     "Cookie",
     "DecodeError",
     "EncodeError",
+    "EncryptedCodec",
     "Expiry",
+    "Header",
     "JSONCodec",
     "LockLost",
     "LockTimeout",
@@ -59,6 +63,7 @@ __all__ = [
     "Session",
     "SessionConflict",
     "SessionError",
+    "SessionInfo",
     "SessionInterrupted",
     "SessionManager",
     "SessionMiddleware",

@@ -12,8 +12,10 @@ from typing import Any
 from .codec import Codec
 from .errors import DecodeError, EncodeError, SessionError
 
-RESERVED_KEY = "wsgisessions.expiry"
-"""The key under which a session's own expiry is stored; the app cannot see or take it."""
+RESERVED_PREFIX = "wsgisessions."
+"""Starts the keys under which this package stores things of its own; the app cannot see or take them."""
+OWN_EXPIRY = "wsgisessions.expiry"
+OWN_CLIENT = "wsgisessions.client"
 
 
 class _Live:
@@ -263,7 +265,7 @@ class Contents:
 def check_key(key: object) -> None:
     """Refuse a key that some engine could not hold.
 
-    :raises EncodeError: it is no str, holds NUL or a lone surrogate, or is this package's own.
+    :raises EncodeError: it is no str, holds NUL or a lone surrogate, or could be this package's own.
     """
     if not isinstance(key, str):
         raise EncodeError(f"session keys are str; got {type(key).__name__}")
@@ -271,5 +273,5 @@ def check_key(key: object) -> None:
         raise EncodeError("a session key cannot hold a NUL character")
     if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
         raise EncodeError("a session key cannot hold a lone surrogate")
-    if key == RESERVED_KEY:
-        raise EncodeError(f"the session key {RESERVED_KEY!r} is reserved; set session.expiry instead")
+    if key.startswith(RESERVED_PREFIX):
+        raise EncodeError(f"session keys that start with {RESERVED_PREFIX!r} are reserved; got {key!r}")

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, Response, current_app
 from flask.sessions import SessionInterface, SessionMixin
 
+from .devices import Client
 from .errors import ConfigurationError, SessionError
 from .expiry import OnInactivity
 from .manager import SessionManager
-from .middleware import ERROR_STATUSES, SessionMiddleware, error_answer, log_replacement
+from .middleware import ERROR_STATUSES, SessionMiddleware, client_of, error_answer, log_replacement
 from .session import Session
 from .stores.base import Store
-from .transports import Cookie, Header, Transport
+from .transports import Cookie, ResponseHeader, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -143,7 +144,9 @@ class Interface(SessionInterface):
         """Return the request's session; without the middleware around, open one that Flask saves."""
         session = request.environ.get(self._middleware.environ_key)
         if not isinstance(session, FlaskSession):
-            session = FlaskSession(self._middleware.manager, _Presented(self._middleware.transport, request.environ))
+            session = FlaskSession(
+                self._middleware.manager, _Presented(self._middleware.transport_for(request.environ), request.environ)
+            )
             session.is_detached = True
         session.app = app
         return session
@@ -172,13 +175,17 @@ class ConfiguredCookie:
         """Return the values of the session cookie."""
         return self._configured().read(environ)
 
-    def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
+    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return the header that sets the cookie."""
         return self._configured().issue(session_id, max_age)
 
-    def withdraw(self) -> Iterable[Header]:
+    def withdraw(self) -> Iterable[ResponseHeader]:
         """Return the header that removes the cookie."""
         return self._configured().withdraw()
+
+    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
+        """Return False: a cookie by configuration is not signed."""
+        return False
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Tell that the cookie would not come back."""
@@ -212,6 +219,9 @@ class _Presented:
 
     def session_ids(self) -> Sequence[str]:
         return self._transport.read(self._environ)
+
+    def client(self) -> Client:
+        return client_of(self._environ)
 
 
 def _show_error(error: SessionError) -> Response:

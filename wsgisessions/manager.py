@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from math import ceil
 from typing import Literal, get_args, overload
 
 from .codec import Codec, JSONCodec
-from .contents import RESERVED_KEY, Changes, check_key
-from .errors import ConfigurationError, SessionInterrupted, SessionTooLarge
+from .contents import OWN_CLIENT, OWN_EXPIRY, Changes, check_key
+from .devices import Client, KeepClient, SessionInfo, dump_client, load_client
+from .errors import ConfigurationError, SessionError, SessionInterrupted, SessionTooLarge
 from .expiry import Expiry, OnSessionEnd, dump_expiry
 from .identifiers import hash_session_id, new_session_id
 from .locking import ThreadLocks, check_times, leased
@@ -20,11 +22,14 @@ from .merge import Rule
 from .patching import Applied, Patching
 from .purging import PeriodicPurge, purge
 from .record import Clock, Outcome, Patch, Record, utc_now
+from .sealing import EncryptedCodec, Seal
 from .session import Session
-from .state import Notice, State, Stored
+from .state import Notice, State, Stored, split_texts
 from .stores.base import Store
 
 OnConflict = Literal["last-wins", "refuse"]
+
+_logger = logging.getLogger("wsgisessions")
 
 
 class SessionManager:
@@ -37,6 +42,9 @@ class SessionManager:
     :param on_conflict: when two requests change one key that both had read: "last-wins", or
         "refuse" the later one with `SessionConflict`.
     :param merges: rules that merge two such changes, by session key (see `wsgisessions.merge`).
+    :param max_per_owner: how many sessions an owner has at most; a login beyond that ends the oldest.
+    :param keep_client: whether a login keeps the user agent and the address for `sessions(owner)`: "plain",
+        or "hashed", which tells that two are the same and is no secret against guessing.
     :param clock: the present as an aware UTC datetime.
     :raises ConfigurationError: an option makes no sense.
     """
@@ -50,6 +58,8 @@ class SessionManager:
         max_bytes: int | None = None,
         on_conflict: OnConflict = "last-wins",
         merges: Mapping[str, Rule] | None = None,
+        max_per_owner: int | None = None,
+        keep_client: KeepClient | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self.store = store
@@ -57,6 +67,9 @@ class SessionManager:
         self.codec: Codec = JSONCodec() if codec is None else codec
         self.clock = clock
         self._max_bytes = max_bytes
+        self._max_per_owner = max_per_owner
+        self._keep_client = keep_client
+        self._encryption = self.codec if isinstance(self.codec, EncryptedCodec) else None
         self._thread_locks = ThreadLocks()
         self._purges: list[PeriodicPurge] = []
         self._check(on_conflict, merges or {})
@@ -118,9 +131,16 @@ class SessionManager:
         for session_id in state.candidates:
             key = hash_session_id(session_id)
             record = self.store.load(key)
-            if record is not None:
+            if record is None:
+                continue
+            if self._encryption is None:
                 state.attach(session_id, key, record)
                 return
+            seal = self._encryption.find_seal(key, record)
+            if seal is not None:
+                state.attach(session_id, key, seal.open(record), seal)
+                return
+            _logger.warning("a stored session is not encrypted by one of the codec's keys; the visitor gets a new one")
         state.attach_nothing()
 
     def max_age(self, state: State) -> int | None:
@@ -129,9 +149,34 @@ class SessionManager:
             return None
         return max(0, ceil((state.stored.record.expires_at - self.clock()).total_seconds()))
 
+    def sessions(self, owner: str, *, current: Session | None = None) -> list[SessionInfo]:
+        """Return an owner's sessions, the last seen first. One round trip.
+
+        :param current: the session of the request, to be marked.
+        """
+        state = None if current is None else current._look()
+        own_key = None if state is None or state.stored is None else state.stored.key
+        found = [self._describe(key, record, own_key) for key, record in self.store.find(owner)]
+        return sorted(found, key=lambda each: each.last_seen, reverse=True)
+
+    def revoke(self, handle: str) -> bool:
+        """End the session of a handle, and tell whether there was one. One round trip.
+
+        A request of it that is running already may finish; its next one has no session.
+        """
+        return self.store.delete(handle)
+
     def revoke_all(self, owner: str) -> int:
-        """End every session of an owner, and return how many there were."""
+        """End every session of an owner, and return how many there were. One round trip."""
         return self.store.delete_owner(owner)
+
+    def revoke_others(self, session: Session) -> int:
+        """End every session of a session's owner but this one; see `Session.revoke_others`."""
+        state = session._look()
+        owner = session.owner
+        if owner is None:
+            raise SessionError("session.revoke_others() needs an owner; call session.login(owner) first")
+        return self.store.delete_owner(owner, keep=None if state.stored is None else state.stored.key)
 
     @overload
     def purge(self) -> int: ...
@@ -207,23 +252,31 @@ class SessionManager:
         if not texts and state.new_owner is None:
             return
         state.require_delivery("starting a new session")
-        values = texts | self._own_expiry(state)
         self._check_size(texts)
+        state.own_texts = self._own_texts(state)
         now = self.clock()
-        record = Record(values, now, now, self._expiry_of(state).deadline(now, now), state.new_owner)
+        expires_at = self._expiry_of(state).deadline(now, now)
+        record = Record(texts | state.own_texts, now, now, expires_at, state.new_owner)
+        seal = None if self._encryption is None else self._encryption.new_seal()
         session_id = new_session_id()
-        while not self.store.create(hash_session_id(session_id), record):
+        while not self._store_new(hash_session_id(session_id), record, seal):
             session_id = new_session_id()
-        state.settle(Stored(session_id, hash_session_id(session_id), record), texts)
+        new_owner = state.new_owner
+        state.settle(Stored(session_id, hash_session_id(session_id), record, seal), texts)
         state.notice = Notice.ISSUE
+        self._end_oldest(new_owner, hash_session_id(session_id))
+
+    def _store_new(self, key: str, record: Record, seal: Seal | None) -> bool:
+        return self.store.create(key, record if seal is None else seal.close(key, record))
 
     def _write(self, state: State, stored: Stored, changes: Changes) -> None:
         if changes and self._max_bytes is not None:
             self._check_size(state.contents.texts())
-        own_expiry = self._own_expiry(state) if state.expiry_changed or changes.clear else {}
+        # Clearing a session takes away this package's own texts too.
+        own_texts = self._own_texts(state) if state.has_intentions() or changes.clear else {}
         guards = self._patching.guards
         patch = Patch(
-            set=changes.set | own_expiry,
+            set=changes.set | own_texts,
             remove=changes.remove,
             clear=changes.clear,
             expect=state.contents.expectations(changes, guards) if guards else {},
@@ -233,8 +286,16 @@ class SessionManager:
         )
         if self._apply(state, stored, patch) is Outcome.GONE:
             self._start_anew(state)
-        else:
-            self._delete_if_empty(state)
+            return
+        self._end_oldest(patch.owner, state.stored.key if state.stored else stored.key)
+        self._delete_if_empty(state)
+
+    def _end_oldest(self, new_owner: str | None, own_key: str) -> None:
+        if new_owner is None or self._max_per_owner is None:
+            return
+        others = [(record.created_at, key) for key, record in self.store.find(new_owner) if key != own_key]
+        for _, key in sorted(others)[: max(0, len(others) + 1 - self._max_per_owner)]:
+            self.store.delete(key)
 
     def _start_anew(self, state: State) -> None:
         if state.was_read:
@@ -260,7 +321,7 @@ class SessionManager:
 
     def _apply(self, state: State, stored: Stored, patch: Patch) -> Outcome:
         new_id = new_session_id() if state.cycles_id else None
-        applied = self._patching.apply(stored.key, patch, new_id and hash_session_id(new_id))
+        applied = self._patching.apply(stored.key, patch, new_id and hash_session_id(new_id), stored.seal)
         if applied.outcome is Outcome.DONE:
             self._note_applied(state, stored, applied, new_id)
         return applied.outcome
@@ -277,21 +338,41 @@ class SessionManager:
         for key in patch.remove:
             texts.pop(key, None)
         texts.update(patch.set)
-        texts.pop(RESERVED_KEY, None)
-        now_stored = (
-            Stored(new_id, hash_session_id(new_id), record) if new_id else Stored(stored.session_id, stored.key, record)
-        )
-        state.settle(now_stored, texts, applied.merged)
+        texts, own_texts = split_texts(texts)
+        state.own_texts |= own_texts
+        session_id = new_id or stored.session_id
+        key = hash_session_id(new_id) if new_id else stored.key
+        state.settle(Stored(session_id, key, record, stored.seal), texts, applied.merged)
         if tells_client:
             state.notice = Notice.ISSUE
+
+    def _describe(self, key: str, record: Record, own_key: str | None) -> SessionInfo:
+        if self._encryption is not None:
+            seal = self._encryption.find_seal(key, record)
+            record = replace(record, values={}) if seal is None else seal.open(record)
+        client = load_client(record.values.get(OWN_CLIENT))
+        return SessionInfo(
+            key,
+            record.created_at,
+            record.touched_at,
+            record.expires_at,
+            key == own_key,
+            client.user_agent,
+            client.address,
+        )
 
     # --- deadlines
 
     def _expiry_of(self, state: State) -> Expiry:
         return state.expiry or self.expiry
 
-    def _own_expiry(self, state: State) -> dict[str, str]:
-        return {} if state.expiry is None else {RESERVED_KEY: dump_expiry(state.expiry)}
+    def _own_texts(self, state: State) -> dict[str, str]:
+        texts = dict(state.own_texts)
+        if state.expiry is not None:
+            texts[OWN_EXPIRY] = dump_expiry(state.expiry)
+        if state.new_owner is not None and self._keep_client is not None:
+            texts[OWN_CLIENT] = dump_client(state.carrier.client(), self._keep_client, state.new_owner)
+        return texts
 
     def _new_deadline(self, state: State, record: Record) -> datetime | None:
         """Return the deadline to set, or None while the record's is good enough."""
@@ -325,6 +406,12 @@ class SessionManager:
             raise ConfigurationError(f'on_conflict is "last-wins" or "refuse"; got {on_conflict!r}')
         if self._max_bytes is not None and (not isinstance(self._max_bytes, int) or self._max_bytes <= 0):
             raise ConfigurationError(f"max_bytes is a number of bytes above 0, or None; got {self._max_bytes!r}")
+        if self._max_per_owner is not None and (not isinstance(self._max_per_owner, int) or self._max_per_owner < 1):
+            raise ConfigurationError(
+                f"max_per_owner is a number of sessions, 1 or more, or None; got {self._max_per_owner!r}"
+            )
+        if self._keep_client not in (*get_args(KeepClient), None):
+            raise ConfigurationError(f'keep_client is "plain", "hashed" or None; got {self._keep_client!r}')
         dump_expiry(self.expiry)
         for key, rule in merges.items():
             check_key(key)
@@ -344,3 +431,6 @@ class _Given:
 
     def session_ids(self) -> Sequence[str]:
         return self._session_ids
+
+    def client(self) -> Client:
+        return Client()

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .codec import Codec
+from .devices import Client, KeepClient
 from .errors import (
     ConfigurationError,
     LockLost,
@@ -92,13 +93,17 @@ class SessionMiddleware:
     :param app: the app.
     :param store: where the sessions are kept: a store, such as `open_store(url)` makes.
     :param expiry: when sessions end: `OnSessionEnd()`, `OnInactivity(...)` or `AtDateTime(...)`.
-    :param transport: how the session ID travels; `Cookie()` unless given.
+    :param transport: how the session ID travels; `Cookie()` unless given. Of several, such as `[Header(), Cookie()]`,
+        each client is answered by the first that it uses, or by the last.
     :param codec: how values become text; `JSONCodec()` unless given.
     :param environ_key: the session's place in the environ; two middlewares with two keys and two
         cookie names give a request two sessions.
     :param max_bytes: the most that one session may take.
     :param on_conflict: "last-wins", or "refuse" (409) when two requests change one key.
     :param merges: rules that merge two changes of one key, such as `{"cart": merge.extend}`.
+    :param max_per_owner: how many sessions an owner has at most; a login beyond that ends the oldest.
+    :param keep_client: "plain" or "hashed": a login keeps the user agent and the address for
+        `manager.sessions(owner)`. Behind a proxy, the address needs werkzeug's ProxyFix.
     :raises ConfigurationError: an option makes no sense.
     """
 
@@ -110,12 +115,14 @@ class SessionMiddleware:
         store: Store,
         *,
         expiry: Expiry = OnSessionEnd(),  # noqa: B008 -- frozen
-        transport: Transport | None = None,
+        transport: Transport | Sequence[Transport] | None = None,
         codec: Codec | None = None,
         environ_key: str = ENVIRON_KEY,
         max_bytes: int | None = None,
         on_conflict: OnConflict = "last-wins",
         merges: Mapping[str, Rule] | None = None,
+        max_per_owner: int | None = None,
+        keep_client: KeepClient | None = None,
     ) -> None:
         self.app = app
         self.manager = SessionManager(
@@ -125,8 +132,10 @@ class SessionMiddleware:
             max_bytes=max_bytes,
             on_conflict=on_conflict,
             merges=merges,
+            max_per_owner=max_per_owner,
+            keep_client=keep_client,
         )
-        self.transport: Transport = Cookie() if transport is None else transport
+        self.transports = _listed(transport)
         self.environ_key = environ_key
         self._has_warned: set[str] = set()
 
@@ -145,18 +154,27 @@ class SessionMiddleware:
             return exchange.answer(body)
         return _Body(body, exchange)
 
+    def transport_for(self, environ: WSGIEnvironment) -> Transport:
+        """Return the transport that answers the client of this request."""
+        *others, last = self.transports
+        return next((each for each in others if each.read(environ)), last) if others else last
+
     def session_headers(self, state: State, environ: WSGIEnvironment) -> Headers:
         """Return the headers that a committed session adds to its response."""
+        transport = self.transport_for(environ)
         if state.notice is Notice.WITHDRAW:
-            return list(self.transport.withdraw())
-        if state.notice is Notice.NOTHING or state.stored is None:
+            return list(transport.withdraw())
+        if state.stored is None:
             return []
-        self._warn(environ)
-        return list(self.transport.issue(state.stored.session_id, self.manager.max_age(state)))
+        session_id = state.stored.session_id
+        if state.notice is Notice.NOTHING and not transport.is_outdated(environ, session_id):
+            return []
+        self._warn(transport, environ)
+        return list(transport.issue(session_id, self.manager.max_age(state)))
 
-    def _warn(self, environ: WSGIEnvironment) -> None:
+    def _warn(self, transport: Transport, environ: WSGIEnvironment) -> None:
         store = self.manager.store
-        warnings = {"transport": self.transport.warning(environ)}
+        warnings = {"transport": transport.warning(environ)}
         if not store.is_shared and environ.get("wsgi.multiprocess"):
             warnings["store"] = (
                 f"{type(store).__name__} is not shared between the processes of this server, so a visitor's"
@@ -203,7 +221,11 @@ class Exchange:
 
     def session_ids(self) -> Sequence[str]:
         """Return what the client presents as session IDs."""
-        return self._middleware.transport.read(self._environ)
+        return self._middleware.transport_for(self._environ).read(self._environ)
+
+    def client(self) -> Client:
+        """Return who sent the request."""
+        return client_of(self._environ)
 
     def start_response(
         self, status: str, headers: Headers, exc_info: OptExcInfo | None = None
@@ -281,11 +303,12 @@ class Exchange:
             middleware.manager.abandon(self.session, can_deliver=True)
         else:
             middleware.manager.commit(self.session)
-        ours = [] if state.notice is Notice.NOTHING else middleware.session_headers(state, self._environ)
+        ours = middleware.session_headers(state, self._environ)
         if ours and not _has(self._headers, "cache-control"):
-            ours.append(("Cache-Control", 'no-cache="Set-Cookie"'))
-        if not _varies_on(self._headers, middleware.transport.vary):
-            ours.append(("Vary", middleware.transport.vary))
+            ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
+        for transport in middleware.transports:
+            if not _varies_on(self._headers, transport.vary):
+                ours.append(("Vary", transport.vary))
         return ours
 
     def _abandon(self) -> None:
@@ -340,6 +363,20 @@ class _Body:
             _close(self._body)
         finally:
             self._exchange.finish()
+
+
+def _listed(transport: Transport | Sequence[Transport] | None) -> list[Transport]:
+    if transport is None:
+        return [Cookie()]
+    transports = list(transport) if isinstance(transport, Sequence) else [transport]
+    if not transports or not all(hasattr(each, "read") and hasattr(each, "issue") for each in transports):
+        raise ConfigurationError("transport is Cookie(...), Header(...) or a list of them")
+    return transports
+
+
+def client_of(environ: WSGIEnvironment) -> Client:
+    """Return who sent a request."""
+    return Client(environ.get("HTTP_USER_AGENT"), environ.get("REMOTE_ADDR"))
 
 
 def error_answer(error: BaseException) -> tuple[str, Headers, bytes]:

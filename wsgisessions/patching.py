@@ -12,6 +12,7 @@ from .errors import LockLost, LockTimeout, SessionConflict
 from .locking import leased
 from .merge import Rule
 from .record import Outcome, Patch, Record
+from .sealing import Seal
 from .stores.base import Store
 
 _MOST_ROUNDS = 10
@@ -37,7 +38,7 @@ class Patching:
             return lambda key: True
         return self._merges.__contains__ if self._merges else None
 
-    def apply(self, key: str, mine: Patch, new_key: str | None) -> Applied:
+    def apply(self, key: str, mine: Patch, new_key: str | None, seal: Seal | None) -> Applied:
         """Apply a patch, and move the session to `new_key` if there is one.
 
         One round trip; two more for each round of merging, ten rounds at most. While rivals are about,
@@ -47,17 +48,17 @@ class Patching:
         :raises LockLost: the patch's lease is not running any more.
         """
         if mine.expect or mine.token is not None:
-            return self._apply_guarded(key, mine, new_key)
-        return Applied(self._send(key, new_key, mine), mine)
+            return self._apply_guarded(key, mine, new_key, seal)
+        return Applied(self._send(key, new_key, mine, seal), mine)
 
-    def _apply_guarded(self, key: str, mine: Patch, new_key: str | None) -> Applied:
+    def _apply_guarded(self, key: str, mine: Patch, new_key: str | None, seal: Seal | None) -> Applied:
         patch, merged = mine, frozenset[str]()
         with ExitStack() as turn:
             has_turn = mine.token is not None
             if key in self._contested and not has_turn:
                 has_turn = self._take_turn(turn, key)
             for round_number in range(_MOST_ROUNDS):
-                outcome = self._send(key, new_key, patch)
+                outcome = self._send(key, new_key, patch, seal)
                 if outcome is not Outcome.CONFLICT:
                     return Applied(outcome, patch, merged)
                 if mine.token is None and self._merges.keys().isdisjoint(mine.expect):
@@ -67,13 +68,15 @@ class Patching:
                 record = self._store.load(key)
                 if record is None:
                     return Applied(Outcome.GONE, patch, merged)
-                patch, merged = self._rebase(mine, record)
+                patch, merged = self._rebase(mine, record if seal is None else seal.open(record))
                 self._contested.add(key)
         raise SessionConflict(
             f"other requests changed the same session keys {_MOST_ROUNDS} times in a row; nothing was saved"
         )
 
-    def _send(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
+    def _send(self, key: str, new_key: str | None, patch: Patch, seal: Seal | None) -> Outcome:
+        if seal is not None:
+            patch = seal.close_patch(key, new_key, patch)
         return self._store.update(key, patch) if new_key is None else self._store.rename(key, new_key, patch)
 
     def _take_turn(self, turn: ExitStack, key: str) -> bool:

@@ -60,6 +60,10 @@ class Backend(Protocol):
         """Take turns with other requests of the session."""
         ...
 
+    def revoke_others(self, session: Session) -> int:
+        """End the owner's other sessions."""
+        ...
+
 
 class Session(MutableMapping[str, Any]):
     """A visitor's data, kept on the server, as a mapping from str to anything the codec keeps.
@@ -258,6 +262,15 @@ class Session(MutableMapping[str, Any]):
     def logout(self) -> None:
         """Delete the session with all its data; the same as `flush`."""
         self.flush()
+
+    def revoke_others(self) -> int:
+        """End every other session of this one's owner, at once, and return how many there were.
+
+        For "log out everywhere else" and for a changed password. One round trip after the load.
+
+        :raises SessionError: nobody is logged in.
+        """
+        return self._backend.revoke_others(self)
 
     def flush(self) -> None:
         """Delete the session with all its data, whatever the outcome of the request.

@@ -13,11 +13,13 @@ from enum import Enum, auto
 from typing import Protocol
 
 from .codec import Codec
-from .contents import RESERVED_KEY, Contents
+from .contents import OWN_CLIENT, OWN_EXPIRY, Contents
+from .devices import Client
 from .errors import DecodeError, SessionError
 from .expiry import Expiry, load_expiry
 from .identifiers import hash_session_id, is_session_id
 from .record import Record
+from .sealing import Seal
 
 _MOST_CANDIDATES = 3
 
@@ -34,6 +36,10 @@ class Carrier(Protocol):
 
     def session_ids(self) -> Sequence[str]:
         """Return what the client presents as session IDs, well-formed or not."""
+        ...
+
+    def client(self) -> Client:
+        """Return who sent the request, as far as that is known."""
         ...
 
 
@@ -54,6 +60,7 @@ class Stored:
     session_id: str = field(repr=False)
     key: str = field(repr=False)
     record: Record = field(repr=False)
+    seal: Seal | None = field(default=None, repr=False)
 
 
 class State:
@@ -72,6 +79,7 @@ class State:
         "lock_holder",
         "new_owner",
         "notice",
+        "own_texts",
         "stored",
         "token",
         "was_presented",
@@ -97,6 +105,7 @@ class State:
         self.is_loaded = False
         self.was_read = False
         self.stored: Stored | None = None
+        self.own_texts: dict[str, str] = {}
         self.expiry: Expiry | None = None
         self.expiry_changed = False
         self.new_owner: str | None = None
@@ -108,16 +117,16 @@ class State:
         self.candidates = []
         self.is_loaded = True
 
-    def attach(self, session_id: str, key: str, record: Record) -> None:
+    def attach(self, session_id: str, key: str, record: Record, seal: Seal | None = None) -> None:
         """Take a session that the store had."""
         self.candidates = [session_id]
-        self.stored = Stored(session_id, key, record)
+        self.stored = Stored(session_id, key, record, seal)
         self.is_loaded = True
         texts = record.values
-        if RESERVED_KEY in texts:
-            if not self.expiry_changed:
-                self.expiry = _stored_expiry(texts[RESERVED_KEY])
-            texts = {name: text for name, text in texts.items() if name != RESERVED_KEY}
+        if OWN_EXPIRY in texts or OWN_CLIENT in texts:
+            texts, self.own_texts = split_texts(texts)
+            if OWN_EXPIRY in self.own_texts and not self.expiry_changed:
+                self.expiry = _stored_expiry(self.own_texts[OWN_EXPIRY])
         self.contents.attach(texts)
 
     def attach_nothing(self) -> None:
@@ -178,6 +187,12 @@ class State:
                 f"{doing} needs a response header, and the headers have left already; do it before the"
                 " response's first chunk is sent"
             )
+
+
+def split_texts(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the app's texts, and this package's own."""
+    own = {name: texts[name] for name in (OWN_EXPIRY, OWN_CLIENT) if name in texts}
+    return {name: text for name, text in texts.items() if name not in own}, own
 
 
 def _stored_expiry(text: str) -> Expiry | None:

@@ -11,11 +11,13 @@ from werkzeug.sansio.http import parse_cookie
 
 from .errors import ConfigurationError
 from .identifiers import is_session_id
+from .protection import Encrypted, Protection, Signed, reveal_all
+from .secret_keys import SecretKeys
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-Header = tuple[str, str]
+ResponseHeader = tuple[str, str]
 
 
 class Transport(Protocol):
@@ -30,15 +32,19 @@ class Transport(Protocol):
         """Return what the client presents as session IDs, well-formed or not. Never raises."""
         ...
 
-    def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
+    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return the response headers that hand the client an ID, for `max_age` seconds.
 
         None: until the browser is closed.
         """
         ...
 
-    def withdraw(self) -> Iterable[Header]:
+    def withdraw(self) -> Iterable[ResponseHeader]:
         """Return the response headers that make the client forget its ID."""
+        ...
+
+    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
+        """Tell whether the client presented this ID in a form that is to be written anew."""
         ...
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
@@ -57,7 +63,11 @@ class Cookie:
     :param http_only: hide it from scripts.
     :param same_site: "Strict", "Lax", "None", or None to leave the attribute out.
     :param partitioned: keep one for each top-level site (CHIPS).
-    :raises ConfigurationError: the attributes contradict each other.
+    :param signing_keys: secret keys, the newest first, to sign the ID by: a forged one is refused before
+        the store is asked. Each is a str or bytes of 32 characters or more. The first signs, all are
+        accepted, and a cookie under an old one is written anew at its next use.
+    :param encryption_keys: the same, to encrypt the ID instead, which authenticates it too.
+    :raises ConfigurationError: the attributes contradict each other, or a key is too short.
     """
 
     vary = "Cookie"
@@ -71,6 +81,8 @@ class Cookie:
         http_only: bool = True,
         same_site: str | None = "Lax",
         partitioned: bool = False,
+        signing_keys: SecretKeys = (),
+        encryption_keys: SecretKeys = (),
     ) -> None:
         self.name = name
         self.path = path
@@ -81,6 +93,7 @@ class Cookie:
         self.partitioned = partitioned
         self._check()
         self._start = f"{name}="
+        self._protection = _protection(name, signing_keys, encryption_keys)
 
     def read(self, environ: WSGIEnvironment) -> Sequence[str]:
         """Return the values of all cookies of this name, in the browser's order."""
@@ -88,21 +101,30 @@ class Cookie:
         # Most requests of most sites carry other people's cookies only; parsing those is for nothing.
         if self.name not in header:
             return ()
+        if self._protection is not None:
+            return [session_id for session_id, _ in self._reveal(self._protection, header)]
         # The commonest header is our cookie alone, which needs no parser: a tenth of a read's time.
         if header.startswith(self._start) and is_session_id(header[len(self._start) :]):
             return (header[len(self._start) :],)
         return parse_cookie(header).getlist(self.name)
 
-    def issue(self, session_id: str, max_age: int | None) -> Iterable[Header]:
+    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return one Set-Cookie header, with Max-Age and Expires unless `max_age` is None."""
-        return (("Set-Cookie", self._dump(session_id, max_age)),)
+        value = session_id if self._protection is None else self._protection.protect(session_id)
+        return (("Set-Cookie", self._dump(value, max_age)),)
 
-    def withdraw(self) -> Iterable[Header]:
+    def withdraw(self) -> Iterable[ResponseHeader]:
         """Return a Set-Cookie header that expires the cookie; its attributes are those of `issue`.
 
         A browser ignores a removal whose Path, Domain, Secure or Partitioned differ.
         """
         return (("Set-Cookie", self._dump("", 0)),)
+
+    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
+        """Tell whether the cookie was made by an old key."""
+        if self._protection is None:
+            return False
+        return (session_id, True) in self._reveal(self._protection, environ.get("HTTP_COOKIE", ""))
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Tell that a browser drops a Secure cookie which it is given over plain http."""
@@ -116,6 +138,9 @@ class Cookie:
             " drop it. Behind a TLS proxy, pass on its X-Forwarded-Proto (werkzeug's ProxyFix); with no"
             " TLS at all, use transport=Cookie(secure=False)."
         )
+
+    def _reveal(self, protection: Protection, header: str) -> list[tuple[str, bool]]:
+        return reveal_all(protection, parse_cookie(header).getlist(self.name))
 
     def _dump(self, value: str, max_age: int | None) -> str:
         return dump_cookie(
@@ -160,6 +185,55 @@ class Cookie:
     def _has_prefix(self, prefix: str) -> bool:
         # Browsers compare the prefixes without regard to case (RFC 6265bis, section 5.4).
         return self.name.lower().startswith(prefix.lower())
+
+
+class Header:
+    """The ID in a header of the request and of the response, for clients that keep no cookies.
+
+    A client that sends the header is answered by it, also when it sends it empty, to be given a session;
+    beside a cookie write `transport=[Header(), Cookie()]`, and each client is answered by one of them. An
+    empty header in a response says that what was sent is of no use any more. For a script of another origin,
+    CORS must allow and expose the header.
+
+    :param name: the header's name.
+    :raises ConfigurationError: it is no header's name.
+    """
+
+    def __init__(self, name: str = "X-Session-Token") -> None:
+        if not isinstance(name, str) or not _is_token(name):
+            raise ConfigurationError(f"a header's name is letters, digits and hyphens; got {name!r}")
+        self.name = name
+        self.vary = name
+        self._variable = f"HTTP_{name.upper().replace('-', '_')}"
+
+    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
+        """Return the header's value."""
+        text = environ.get(self._variable)
+        return () if text is None else (text.strip(),)
+
+    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
+        """Return the header with the ID; when it ends, `session.expires_at` can tell."""
+        return ((self.name, session_id),)
+
+    def withdraw(self) -> Iterable[ResponseHeader]:
+        """Return the header with nothing in it."""
+        return ((self.name, ""),)
+
+    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
+        """Return False: there is one form only."""
+        return False
+
+    def warning(self, environ: WSGIEnvironment) -> str | None:
+        """Return None: a client that sends the header reads it too."""
+        return None
+
+
+def _protection(name: str, signing_keys: SecretKeys, encryption_keys: SecretKeys) -> Protection | None:
+    if signing_keys and encryption_keys:
+        raise ConfigurationError("give signing_keys or encryption_keys; what is encrypted is authenticated too")
+    if signing_keys:
+        return Signed(signing_keys, name)
+    return Encrypted(encryption_keys, name) if encryption_keys else None
 
 
 def _is_token(text: str) -> bool:

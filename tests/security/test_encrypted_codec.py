@@ -1,0 +1,253 @@
+"""Values encrypted at rest: what the store shows, what it can be made to give back, and changing keys."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from wsgisessions import ConfigurationError, DecodeError, EncryptedCodec, MemoryStore, SessionManager, merge
+from wsgisessions.identifiers import hash_session_id
+from wsgisessions.record import Patch, Record, utc_now
+
+OLD, NEW = "old key" * 6, "new key" * 6
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def manager(store):
+    return SessionManager(store, codec=EncryptedCodec([NEW]))
+
+
+def start(manager, **values):
+    session = manager.open()
+    session.update(values)
+    session.save()
+    return session.id
+
+
+def stored(store, session_id):
+    return store.load(hash_session_id(session_id))
+
+
+def texts_of(record):
+    return {name: text for name, text in record.values.items() if not name.startswith("wsgisessions.")}
+
+
+def test_values_come_back_and_the_store_sees_none(manager, store):
+    session_id = start(manager, name="Ann Example", cart=["tea", 5])
+    record = stored(store, session_id)
+    assert "Ann" not in repr(dict(record.values))
+    assert "tea" not in repr(dict(record.values))
+    session = manager.open(session_id)
+    assert (session["name"], session["cart"]) == ("Ann Example", ["tea", 5])
+
+
+def test_equal_values_do_not_look_equal(manager, store):
+    session_id = start(manager, a="same", b="same")
+    values = stored(store, session_id).values
+    assert values["a"] != values["b"]
+    assert values["a"] != stored(store, start(manager, a="same")).values["a"]
+
+
+def test_only_what_changed_is_written(manager, store):
+    session_id = start(manager, a=1, b=2)
+    before = stored(store, session_id).values
+    session = manager.open(session_id)
+    session["a"] = session["a"] + 1
+    session["b"] = 2
+    session.save()
+    after = stored(store, session_id).values
+    assert {name for name in after if after[name] != before[name]} == {"a"}
+
+
+def test_a_value_moved_to_another_field_is_refused(manager, store):
+    session_id = start(manager, is_admin=False, is_reader=True)
+    values = stored(store, session_id).values
+    store.update(hash_session_id(session_id), Patch(set={"is_admin": values["is_reader"]}))
+    session = manager.open(session_id)
+    with pytest.raises(DecodeError, match="'is_admin'"):
+        session["is_admin"]
+    assert session["is_reader"] is True
+
+
+def test_a_value_moved_to_another_session_is_refused(manager, store):
+    rich, poor = start(manager, balance=1000), start(manager, balance=1)
+    store.update(hash_session_id(poor), Patch(set={"balance": stored(store, rich).values["balance"]}))
+    with pytest.raises(DecodeError):
+        manager.open(poor)["balance"]
+
+
+def test_a_whole_session_moved_to_another_id_is_a_new_one(manager, store, caplog):
+    victim = stored(store, start(manager, balance=1000))
+    attacker = start(manager, balance=1)
+    store.update(hash_session_id(attacker), Patch(set=victim.values))
+    session = manager.open(attacker)
+    assert len(session) == 0
+    assert "not encrypted by one of the codec's keys" in caplog.text
+    assert attacker not in caplog.text
+    assert hash_session_id(attacker) not in caplog.text
+
+
+def test_plain_values_planted_in_the_store_are_refused(manager, store):
+    session_id = start(manager, is_admin=False)
+    store.update(hash_session_id(session_id), Patch(set={"is_admin": "true"}))
+    with pytest.raises(DecodeError):
+        manager.open(session_id)["is_admin"]
+
+
+def test_assigning_mends_a_value_that_was_tampered_with(manager, store):
+    session_id = start(manager, n=1)
+    store.update(hash_session_id(session_id), Patch(set={"n": "tampered"}))
+    session = manager.open(session_id)
+    session["n"] = 2
+    session.save()
+    assert manager.open(session_id)["n"] == 2
+
+
+def test_a_session_stored_without_encryption_is_a_new_one(manager, store):
+    session_id = start(SessionManager(store), n=1)
+    assert manager.open(session_id).get("n") is None
+
+
+def test_the_id_changes_and_the_values_stay(manager, store):
+    session_id = start(manager, n=1, other=2)
+    session = manager.open(session_id)
+    session["n"] = 5
+    session.cycle_id()
+    session.save()
+    assert dict(manager.open(session.id)) == {"n": 5, "other": 2}
+    assert len(manager.open(session_id)) == 0
+
+
+def test_a_write_beside_a_change_of_the_id_survives(manager, store):
+    session_id = start(manager, n=1)
+    other = manager.open(session_id)
+    other["theirs"] = 1
+    session = manager.open(session_id)
+    assert session["n"] == 1
+    session.cycle_id()
+    other.save()
+    session.save()
+    assert dict(manager.open(session.id)) == {"n": 1, "theirs": 1}
+
+
+def test_clearing_keeps_the_session_readable(manager):
+    session_id = start(manager, n=1)
+    session = manager.open(session_id)
+    assert session["n"] == 1
+    session.clear()
+    session["m"] = 2
+    session.save()
+    assert dict(manager.open(session_id)) == {"m": 2}
+
+
+def test_conflicts_are_found_and_merged(store):
+    manager = SessionManager(store, codec=EncryptedCodec([NEW]), merges={"n": merge.add})
+    session_id = start(manager, n=1)
+    mine, theirs = manager.open(session_id), manager.open(session_id)
+    mine["n"] += 10
+    theirs["n"] += 100
+    theirs.save()
+    mine.save()
+    assert manager.open(session_id)["n"] == 111
+
+
+def test_a_tampered_value_under_a_merge_rule_can_be_replaced(store):
+    manager = SessionManager(store, codec=EncryptedCodec([NEW]), on_conflict="refuse")
+    session_id = start(manager, n=1)
+    store.update(hash_session_id(session_id), Patch(set={"n": "tampered"}))
+    session = manager.open(session_id)
+    assert "n" in session
+    session["n"] = 2
+    session.save()
+    assert manager.open(session_id)["n"] == 2
+
+
+def test_a_lock_works(manager):
+    session_id = start(manager, n=1)
+    session = manager.open(session_id)
+    with session.lock():
+        session["n"] += 1
+    assert manager.open(session_id)["n"] == 2
+
+
+def test_a_session_under_an_old_key_is_readable_and_gets_under_the_new_one_with_its_next_write(store):
+    before = SessionManager(store, codec=EncryptedCodec([OLD]))
+    between = SessionManager(store, codec=EncryptedCodec([NEW, OLD]))
+    after = SessionManager(store, codec=EncryptedCodec([NEW]))
+    session_id = start(before, n=1, m=1)
+    assert len(after.open(session_id)) == 0
+    session = between.open(session_id)
+    assert session["n"] == 1
+    session["n"] = 2
+    session.save()
+    assert dict(after.open(session_id)) == {"n": 2, "m": 1}
+
+
+def test_the_sessions_own_expiry_is_encrypted_too_and_holds(manager, store):
+    from wsgisessions import OnInactivity
+
+    session = manager.open()
+    session["n"] = 1
+    session.expiry = OnInactivity(timedelta(days=90))
+    session.save()
+    assert "inactivity" not in repr(dict(stored(store, session.id).values))
+    assert manager.open(session.id).expiry == OnInactivity(timedelta(days=90))
+
+
+def test_ten_thousand_mutated_texts_give_a_decode_error_or_a_new_session(manager, store):
+    import random
+
+    chance = random.Random(0)
+    session_id = start(manager, n=1)
+    key = hash_session_id(session_id)
+    intact = store.load(key)
+    outcomes = set()
+    for _ in range(10_000):
+        values = dict(intact.values)
+        name = chance.choice(list(values))
+        text = list(values[name])
+        for _ in range(chance.randrange(1, 4)):
+            text[chance.randrange(len(text))] = chr(chance.choice([chance.randrange(1, 128), 0x20AC, 0x1F600]))
+        values[name] = "".join(text)
+        store.delete(key)
+        store.create(key, replace(intact, values=values))
+        try:
+            value = manager.open(session_id).get("n")
+        except DecodeError:
+            outcomes.add("refused")
+        else:
+            assert value is None or values == dict(intact.values)
+            outcomes.add("new" if value is None else "intact")
+    assert outcomes >= {"refused", "new"}
+
+
+def test_a_key_is_needed_and_a_good_one():
+    with pytest.raises(ConfigurationError, match="EncryptedCodec needs a key"):
+        EncryptedCodec([])
+    with pytest.raises(ConfigurationError, match="token_urlsafe"):
+        EncryptedCodec(["short"])
+    with pytest.raises(ConfigurationError, match="a list of keys"):
+        EncryptedCodec(NEW)
+
+
+def test_no_key_is_shown(manager):
+    assert NEW not in repr(manager.codec) + repr(vars(manager.codec))
+
+
+def test_expectations_of_absent_keys_stay_so(store):
+    manager = SessionManager(store, codec=EncryptedCodec([NEW]), on_conflict="refuse")
+    session_id = start(manager, n=1)
+    session = manager.open(session_id)
+    session.setdefault("m", 1)
+    session.save()
+    assert manager.open(session_id)["m"] == 1
+
+
+def test_a_record_says_nothing_of_its_values_in_its_repr(manager, store):
+    now = utc_now()
+    assert "secret" not in repr(Record({"a": "secret"}, now, now, now))

@@ -1,0 +1,107 @@
+"""Values encrypted at rest: what lies in the store tells nothing, and cannot be moved about in it.
+
+Each session has a data key of its own. The values are encrypted under it, each bound to its session key
+(the name of its field). The data key lies beside them, encrypted under the app's secret key and bound to
+the key under which the store knows the session. So a value that somebody moves to another field or another
+session is refused, a new session ID costs one small field, and a new secret key needs no value written anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .codec import JSONCodec
+from .encryption import Cipher, Keyring
+from .errors import ConfigurationError
+from .record import Patch, Record
+from .secret_keys import SecretKeys
+
+DATA_KEY = "wsgisessions.key"
+"""The field of the encrypted data key."""
+
+_DATA_KEY_BYTES = 32
+_UNREADABLE = "!"
+"""Starts what a text that cannot be decrypted is replaced by. No JSON does, so reading the key raises `DecodeError`."""
+
+
+class EncryptedCodec(JSONCodec):
+    """JSON, encrypted at rest by AES-256-GCM, with session and field bound in.
+
+    Names of fields, times and the owner stay readable for the store. A session that was stored under none of
+    the keys, or without encryption, is a new one, with a warning in the log; a single value that was tampered
+    with raises `DecodeError` when it is read. A session whose last key was removed stays until it ends.
+
+    :param keys: secret keys, the newest first, each a str or bytes of 32 characters or more. The first
+        encrypts, all decrypt; a session under an old one gets under the new one with its next write.
+    :param allow_nan: as for `JSONCodec`.
+    :raises ConfigurationError: there is no key, or one is too short, or `cryptography` is not installed.
+    """
+
+    def __init__(self, keys: SecretKeys, *, allow_nan: bool = False) -> None:
+        super().__init__(allow_nan=allow_nan)
+        if not keys:
+            raise ConfigurationError("EncryptedCodec needs a key: EncryptedCodec([key])")
+        self._keyring = Keyring("keys", keys, "values at rest")
+
+    def new_seal(self) -> Seal:
+        """Return the seal of a session that begins."""
+        return Seal(self._keyring, os.urandom(_DATA_KEY_BYTES))
+
+    def find_seal(self, key: str, record: Record) -> Seal | None:
+        """Return the seal of a stored session, or None if it is not encrypted for this place by one of the keys."""
+        data_key = self._keyring.decrypt(record.values.get(DATA_KEY, ""), key.encode())
+        return None if data_key is None else Seal(self._keyring, *data_key)
+
+
+class Seal:
+    """The encryption of one session, as one request knows it."""
+
+    __slots__ = ("_cipher", "_data_key", "_is_outdated", "_keyring", "_sealed")
+
+    def __init__(self, keyring: Keyring, data_key: bytes, is_outdated: bool = False) -> None:
+        self._keyring = keyring
+        self._data_key = data_key
+        self._is_outdated = is_outdated
+        self._cipher = Cipher(data_key)
+        self._sealed: dict[str, tuple[str, str]] = {}
+
+    def open(self, record: Record) -> Record:
+        """Return the record with its values decrypted."""
+        return replace(record, values={n: self._open(n, t) for n, t in record.values.items() if n != DATA_KEY})
+
+    def close(self, key: str, record: Record) -> Record:
+        """Return the record with its values encrypted, for the session of a key."""
+        return replace(record, values=self._close(record.values) | self._wrapped(key))
+
+    def close_patch(self, key: str, new_key: str | None, patch: Patch) -> Patch:
+        """Return the patch with its texts encrypted; `new_key` is where the session moves, if it does."""
+        needs_key = new_key is not None or patch.clear or self._is_outdated
+        return replace(
+            patch,
+            set=self._close(patch.set) | (self._wrapped(new_key or key) if needs_key else {}),
+            # The very text that was loaded is expected; a second encryption of it would be another.
+            expect={
+                name: None if text is None else self._sealed_text(name, text) for name, text in patch.expect.items()
+            },
+        )
+
+    def _open(self, name: str, text: str) -> str:
+        data = self._cipher.decrypt(text, name.encode())
+        plain = _UNREADABLE + text if data is None else data.decode()
+        self._sealed[name] = (plain, text)
+        return plain
+
+    def _close(self, texts: Mapping[str, str]) -> dict[str, str]:
+        return {name: self._sealed_text(name, text) for name, text in texts.items()}
+
+    def _sealed_text(self, name: str, text: str) -> str:
+        plain, sealed = self._sealed.get(name, (None, ""))
+        if plain != text:
+            sealed = self._cipher.encrypt(text.encode(), name.encode())
+            self._sealed[name] = (text, sealed)
+        return sealed
+
+    def _wrapped(self, key: str) -> dict[str, str]:
+        return {DATA_KEY: self._keyring.encrypt(self._data_key, key.encode())}
