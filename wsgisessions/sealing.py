@@ -77,15 +77,12 @@ class Seal:
 
     def close_patch(self, key: str, new_key: str | None, patch: Patch) -> Patch:
         """Return the patch with its texts encrypted; `new_key` is where the session moves, if it does."""
-        needs_key = new_key is not None or patch.clear or self._is_outdated
-        return replace(
-            patch,
-            set=self._close(patch.set) | (self._wrapped(new_key or key) if needs_key else {}),
-            # The very text that was loaded is expected; a second encryption of it would be another.
-            expect={
-                name: None if text is None else self._sealed_text(name, text) for name, text in patch.expect.items()
-            },
-        )
+        # The very text that was loaded is expected; a second encryption of it would be another.
+        expect = {name: None if text is None else self._sealed_text(name, text) for name, text in patch.expect.items()}
+        texts = self._close(patch.set)
+        if new_key is not None or patch.clear or self._is_outdated:
+            texts |= self._wrapped(new_key or key)
+        return replace(patch, set=texts, expect=expect)
 
     def _open(self, name: str, text: str) -> str:
         data = self._cipher.decrypt(text, name.encode())

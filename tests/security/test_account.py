@@ -1,5 +1,7 @@
 """The owner's sessions: listed, marked, ended one by one or together, and bounded in number."""
 
+from datetime import timedelta
+
 import pytest
 
 from wsgisessions import ConfigurationError, EncryptedCodec, MemoryStore, SessionError, SessionManager
@@ -45,16 +47,14 @@ def test_sessions_are_listed_with_this_one_marked(devices):
 def test_the_last_seen_comes_first():
     clock = ManualClock()
     manager = SessionManager(MemoryStore(clock=clock), clock=clock)
-    handles = []
     for _ in range(3):
         session = manager.open()
         session.login("ann")
         session.save()
-        handles.append(session.id)
-        clock.advance(minutes=1)
-    assert [each.last_seen for each in manager.sessions("ann")] == sorted(
-        (each.last_seen for each in manager.sessions("ann")), reverse=True
-    )
+        clock.advance(timedelta(minutes=1))
+    seen = [each.last_seen for each in manager.sessions("ann")]
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) == 3
 
 
 def test_a_handle_ends_a_session_and_cannot_resume_it(devices):
@@ -113,15 +113,15 @@ def test_the_client_is_kept_only_where_the_app_asks_for_it(make_browser):
 
 
 def test_a_hashed_client_is_recognised_and_not_shown(make_browser):
-    browser = make_browser(keep_client="hashed")
-    browser.environ |= {"HTTP_USER_AGENT": "Firefox", "REMOTE_ADDR": "192.0.2.1"}
+    store = MemoryStore()
     for _ in range(2):
-        browser.cookie = ""
+        browser = make_browser(store=store, keep_client="hashed")
+        browser.environ |= {"HTTP_USER_AGENT": "Firefox", "REMOTE_ADDR": "192.0.2.1"}
         browser.get(log_in)
     first, second = list_sessions(browser)
     assert (first.user_agent, first.address) == (second.user_agent, second.address)
-    assert "Firefox" not in first.user_agent
-    assert "192" not in first.address or len(first.address) == 16
+    assert first.user_agent not in (None, "", "Firefox")
+    assert first.address not in (None, "", "192.0.2.1")
 
 
 def test_the_client_stays_when_the_session_is_cleared_or_gets_a_new_id(devices):

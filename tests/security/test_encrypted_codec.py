@@ -221,7 +221,7 @@ def test_ten_thousand_mutated_texts_give_a_decode_error_or_a_new_session(manager
         except DecodeError:
             outcomes.add("refused")
         else:
-            assert value is None or values == dict(intact.values)
+            assert value in (None, 1)
             outcomes.add("new" if value is None else "intact")
     assert outcomes >= {"refused", "new"}
 
