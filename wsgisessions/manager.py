@@ -338,8 +338,9 @@ class SessionManager:
         for key in patch.remove:
             texts.pop(key, None)
         texts.update(patch.set)
-        texts, own_texts = split_texts(texts)
-        state.own_texts |= own_texts
+        if state.own_texts or patch.owner is not None or state.expiry_changed:
+            texts, own_texts = split_texts(texts)
+            state.own_texts |= own_texts
         session_id = new_id or stored.session_id
         key = hash_session_id(new_id) if new_id else stored.key
         state.settle(Stored(session_id, key, record, stored.seal), texts, applied.merged)

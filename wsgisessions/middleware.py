@@ -136,6 +136,7 @@ class SessionMiddleware:
             keep_client=keep_client,
         )
         self.transports = _listed(transport)
+        *self._first_choices, self._last_choice = self.transports
         self.environ_key = environ_key
         self._has_warned: set[str] = set()
 
@@ -156,8 +157,9 @@ class SessionMiddleware:
 
     def transport_for(self, environ: WSGIEnvironment) -> Transport:
         """Return the transport that answers the client of this request."""
-        *others, last = self.transports
-        return next((each for each in others if each.read(environ)), last) if others else last
+        if not self._first_choices:
+            return self._last_choice
+        return next((each for each in self._first_choices if each.read(environ)), self._last_choice)
 
     def session_headers(self, state: State, environ: WSGIEnvironment) -> Headers:
         """Return the headers that a committed session adds to its response."""

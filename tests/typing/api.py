@@ -14,6 +14,8 @@ from wsgisessions import (
     AtDateTime,
     CachingStore,
     Cookie,
+    EncryptedCodec,
+    Header,
     MemoryStore,
     MongoDBStore,
     MySQLStore,
@@ -22,6 +24,7 @@ from wsgisessions import (
     PostgresStore,
     RedisStore,
     Session,
+    SessionInfo,
     SessionManager,
     SessionMiddleware,
     SQLiteStore,
@@ -79,6 +82,13 @@ nested = SessionMiddleware(wrapped, MemoryStore(max_sessions=10), environ_key="s
 manager = SessionManager(store)
 assert_type(manager.open(None), Session)
 assert_type(manager.revoke_all("ann"), int)
+
+secret_keys = ["a secret key" * 3]
+account = SessionManager(MemoryStore(), codec=EncryptedCodec(secret_keys), max_per_owner=3, keep_client="plain")
+assert_type(account.sessions("ann"), list[SessionInfo])
+assert_type(account.revoke("handle"), bool)
+assert_type(account.open().revoke_others(), int)
+SessionMiddleware(app, MemoryStore(), transport=[Header(), Cookie(signing_keys=secret_keys)])
 
 flask_app = Flask(__name__)
 Sessions(flask_app, store)
