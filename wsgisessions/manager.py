@@ -68,7 +68,7 @@ class SessionManager:
         self.clock = clock
         self._max_bytes = max_bytes
         self._max_per_owner = max_per_owner
-        self._keep_client = keep_client
+        self._keep_client: KeepClient | None = keep_client
         self._encryption = self.codec if isinstance(self.codec, EncryptedCodec) else None
         self._thread_locks = ThreadLocks()
         self._purges: list[PeriodicPurge] = []
