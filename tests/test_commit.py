@@ -76,9 +76,10 @@ def test_a_vary_that_covers_the_cookie_stays_alone(visitor, vary):
     assert response.headers.getall("Vary") == [vary]
 
 
-def test_another_vary_is_kept_beside_ours(visitor):
-    response = visitor.get(lambda session: session["a"], headers=[("Vary", "Accept")])
-    assert response.headers.getall("Vary") == ["Accept", "Cookie"]
+@pytest.mark.parametrize("theirs", [[("Vary", "Accept, Origin")], [("vary", "Accept"), ("Vary", "Origin,")]])
+def test_another_vary_is_kept_in_one_field_with_ours(visitor, theirs):
+    response = visitor.get(lambda session: session["a"], headers=theirs)
+    assert response.headers.getall("Vary") == ["Accept, Origin, Cookie"]
 
 
 LOOKS = {

@@ -120,8 +120,8 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
 
     @property
     def modified(self) -> bool:
-        """Whether a commit would write something. Setting it does nothing: changes are found."""
-        return self.is_modified
+        """Whether the request changed the session, committed or not. Setting it does nothing: changes are found."""
+        return self.is_modified or (self._state is not None and self._state.was_modified)
 
     @modified.setter
     def modified(self, value: bool) -> None:

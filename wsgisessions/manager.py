@@ -245,6 +245,7 @@ class SessionManager:
         while state.flushed:
             self.store.delete(state.flushed[-1])
             state.flushed.pop()
+            state.was_modified = True
             state.notice = Notice.WITHDRAW
 
     def _create(self, state: State) -> None:
@@ -261,10 +262,10 @@ class SessionManager:
         session_id = new_session_id()
         while not self._store_new(hash_session_id(session_id), record, seal):
             session_id = new_session_id()
-        new_owner = state.new_owner
         state.settle(Stored(session_id, hash_session_id(session_id), record, seal), texts)
+        state.was_modified = True
         state.notice = Notice.ISSUE
-        self._end_oldest(new_owner, hash_session_id(session_id))
+        self._end_oldest(record.owner, state.stored)
 
     def _store_new(self, key: str, record: Record, seal: Seal | None) -> bool:
         return self.store.create(key, record if seal is None else seal.close(key, record))
@@ -287,13 +288,14 @@ class SessionManager:
         if self._apply(state, stored, patch) is Outcome.GONE:
             self._start_anew(state)
             return
-        self._end_oldest(patch.owner, state.stored.key if state.stored else stored.key)
+        state.was_modified = True
+        self._end_oldest(patch.owner, state.stored)
         self._delete_if_empty(state)
 
-    def _end_oldest(self, new_owner: str | None, own_key: str) -> None:
-        if new_owner is None or self._max_per_owner is None:
+    def _end_oldest(self, new_owner: str | None, stored: Stored | None) -> None:
+        if new_owner is None or self._max_per_owner is None or stored is None:
             return
-        others = [(record.created_at, key) for key, record in self.store.find(new_owner) if key != own_key]
+        others = [(record.created_at, key) for key, record in self.store.find(new_owner) if key != stored.key]
         for _, key in sorted(others)[: max(0, len(others) + 1 - self._max_per_owner)]:
             self.store.delete(key)
 

@@ -137,6 +137,7 @@ class SessionMiddleware:
         )
         self.transports = _listed(transport)
         *self._first_choices, self._last_choice = self.transports
+        self.vary = [each.vary for each in self.transports]
         self.environ_key = environ_key
         self._has_warned: set[str] = set()
 
@@ -258,7 +259,7 @@ class Exchange:
         state = self.session._state
         if state is not None:
             try:
-                headers = [*headers, *self._commit(state)]
+                headers = self._commit(state)
             except Exception as error:
                 return self._replace(error)
         self.can_deliver = False
@@ -308,10 +309,7 @@ class Exchange:
         ours = middleware.session_headers(state, self._environ)
         if ours and not _has(self._headers, "cache-control"):
             ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
-        for transport in middleware.transports:
-            if not _varies_on(self._headers, transport.vary):
-                ours.append(("Vary", transport.vary))
-        return ours
+        return [*_varying(self._headers, middleware.vary), *ours]
 
     def _abandon(self) -> None:
         self.is_over = True
@@ -415,8 +413,15 @@ def _has(headers: Headers, name: str) -> bool:
     return any(key.lower() == name for key, _ in headers)
 
 
-def _varies_on(headers: Headers, name: str) -> bool:
-    for key, value in headers:
-        if key.lower() == "vary" and any(field.strip().lower() in ("*", name.lower()) for field in value.split(",")):
-            return True
-    return False
+def _varying(headers: Headers, names: Sequence[str]) -> Headers:
+    """Return the headers with `names` in their Vary: in one field, since some caches read only the first."""
+    fields = ",".join(value for key, value in headers if key.lower() == "vary")
+    if not fields:
+        return [*headers, ("Vary", ", ".join(names))]
+    present = [each.strip() for each in fields.split(",") if each.strip()]
+    lowered = {each.lower() for each in present}
+    missing = [] if "*" in lowered else [name for name in names if name.lower() not in lowered]
+    if not missing:
+        return headers
+    others = (header for header in headers if header[0].lower() != "vary")
+    return [*others, ("Vary", ", ".join(present + missing))]

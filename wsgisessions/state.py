@@ -82,6 +82,7 @@ class State:
         "own_texts",
         "stored",
         "token",
+        "was_modified",
         "was_presented",
         "was_read",
     )
@@ -95,6 +96,7 @@ class State:
         self.candidates = [text for text in presented if is_session_id(text)][:_MOST_CANDIDATES]
         self.flushed: list[str] = []
         self.notice = Notice.NOTHING
+        self.was_modified = False
         self.token: str | None = None
         self.lock_holder: int | None = None
         self.become_unloaded(codec)

@@ -1,5 +1,7 @@
 """`flask.session` is this session, and what Flask's users know of it works."""
 
+import gc
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -38,6 +40,11 @@ def app(memory):
     @app.get("/get")
     def get():
         return session.get("value", "nothing")
+
+    @app.get("/clear")
+    def clear():
+        session.clear()
+        return "cleared"
 
     @app.get("/untouched")
     def untouched():
@@ -88,6 +95,18 @@ def test_flasks_attributes(app, client):
 
     assert client.get("/attributes").json == {"before": [True, False, False], "after": [True, True, False]}
     assert client.get("/attributes").json == {"before": [False, False, False], "after": [False, False, False]}
+
+
+def test_a_session_stays_modified_after_its_commit(client):
+    with client:
+        client.get("/set/x")
+        assert flask_session.modified
+    with client:
+        client.get("/get")
+        assert not flask_session.modified
+    with client:
+        client.get("/clear")
+        assert flask_session.modified
 
 
 def test_flash_messages(app, client):
@@ -323,6 +342,15 @@ def test_wrong_set_ups_say_what_to_write():
     app.config["SESSION_COOKIE_SAMESITE"] = "None"
     with pytest.raises(ConfigurationError, match="needs secure=True"):
         Sessions(app, MemoryStore())
+
+
+def test_an_app_that_nobody_holds_is_freed_with_its_store():
+    app = Flask(__name__)
+    Sessions(app, MemoryStore())
+    references = [weakref.ref(app), weakref.ref(Sessions.manager(app).store)]
+    del app
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
 
 
 def test_middlewares_around_the_app_may_use_the_session_first(app, client):
