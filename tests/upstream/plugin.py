@@ -53,8 +53,8 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_sessionfinish(session):
     if not session.config.option.plain and CountingStore.created == 0:
-        pytest.exit("no test stored a session in wsgisessions; the plugin does not reach the suite's apps", 1)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter):
-    terminalreporter.write_line(f"wsgisessions stored {CountingStore.created} sessions")
+    terminalreporter.write_line(f"{CountingStore.created} sessions were stored by wsgisessions")
