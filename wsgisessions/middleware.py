@@ -152,9 +152,9 @@ class SessionMiddleware:
             if replacement is None:
                 raise
             return replacement
-        if isinstance(body, (list, tuple)) or _is_file_wrapper(body, environ):
+        if is_ready(body, environ):
             return exchange.answer(body)
-        return _Body(body, exchange)
+        return Body(body, exchange)
 
     def transport_for(self, environ: WSGIEnvironment) -> Transport:
         """Return the transport that answers the client of this request."""
@@ -327,7 +327,7 @@ class Exchange:
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
 
-class _Body:
+class Body:
     """A body whose chunks the app makes while they are sent: a generator, a stream, Flask's response."""
 
     __slots__ = ("_body", "_exchange")
@@ -398,7 +398,10 @@ def log_replacement(error: BaseException) -> None:
     _logger.error("the response was replaced, because of its session: %s", error, exc_info=error)
 
 
-def _is_file_wrapper(body: object, environ: WSGIEnvironment) -> bool:
+def is_ready(body: object, environ: WSGIEnvironment) -> bool:
+    """Tell whether a body is made already: a list, a tuple, or a file for the server's `wsgi.file_wrapper`."""
+    if isinstance(body, (list, tuple)):
+        return True
     wrapper = environ.get("wsgi.file_wrapper")
     return isinstance(wrapper, type) and isinstance(body, wrapper)
 

@@ -1,0 +1,167 @@
+"""Pyramid: `request.session` is a `wsgisessions.Session` with all that Pyramid's `ISession` asks for.
+
+    from pyramid.config import Configurator
+    from wsgisessions import SQLiteStore
+    from wsgisessions.pyramid import session_factory
+
+    config = Configurator(session_factory=session_factory(SQLiteStore("sessions.db")))
+    config.include("wsgisessions.pyramid")
+
+The second line answers a store that is down with 503, and the errors beside it as `SessionMiddleware` does, where
+the app has no exception view of its own for them; and it lets a streamed response be the first to touch the session.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyramid.events import NewRequest
+from pyramid.interfaces import ISession
+from pyramid.response import Response
+from zope.interface import implementer
+
+from .middleware import (
+    ERROR_STATUSES,
+    Body,
+    Exchange,
+    Headers,
+    SessionMiddleware,
+    error_answer,
+    is_ready,
+    log_replacement,
+)
+from .session import Session
+from .stores.base import Store
+
+if TYPE_CHECKING:
+    from pyramid.config import Configurator
+    from pyramid.request import Request
+
+_CSRF_TOKEN = "_csrf_token"  # noqa: S105 -- where it is kept
+_FLASH_QUEUE = "_flash_"
+
+
+def session_factory(store: Store, **options: Any) -> Callable[[Request], PyramidSession]:
+    """Return what `Configurator(session_factory=...)` takes.
+
+    The session is committed when the view's response is there, and its headers are added to it; what a streamed
+    response changes later is committed at its end. A request that does not touch `request.session` costs nothing.
+
+    :param store: where the sessions are kept.
+    :param options: those of `SessionMiddleware`.
+    :raises ConfigurationError: an option makes no sense.
+    """
+    middleware = PyramidMiddleware(_no_app, store, **options)
+
+    def open_session(request: Request) -> PyramidSession:
+        sent: list[tuple[str, Headers]] = []
+
+        def start_response(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+            sent.append((status, headers))
+            return _no_write
+
+        exchange = Exchange(middleware, request.environ, start_response)
+
+        def commit(request: Request, response: Any) -> None:
+            exchange.start_response(response.status, response.headerlist)
+            replacement = exchange.send_headers()
+            response.status, response.headerlist = sent[-1]
+            if replacement is not None:
+                response.app_iter = replacement
+            elif not is_ready(response.app_iter, request.environ):
+                response.app_iter = Body(response.app_iter, exchange)
+
+        def abandon(request: Request) -> None:
+            if exchange.can_deliver:
+                exchange.finish()
+
+        request.add_response_callback(commit)
+        request.add_finished_callback(abandon)
+        request.environ[middleware.environ_key] = exchange.session
+        session = exchange.session
+        assert isinstance(session, PyramidSession)  # noqa: S101 -- what the middleware's class makes
+        return session
+
+    return open_session
+
+
+def includeme(config: Configurator) -> None:
+    """Answer this package's errors as `SessionMiddleware` does; for `config.include("wsgisessions.pyramid")`.
+
+    Opens each request's session, without a look inside: while a response is being sent it would be too late.
+    """
+    config.add_subscriber(lambda event: event.request.session, NewRequest)
+    for error in ERROR_STATUSES:
+        config.add_exception_view(_show_error, context=error)
+
+
+@implementer(ISession)
+class PyramidSession(Session):
+    """A session with the attributes that Pyramid's have."""
+
+    @property
+    def created(self) -> int:
+        """When the session was first stored, or now, in seconds since 1970."""
+        return int(time.time() if self.created_at is None else self.created_at.timestamp())
+
+    @property
+    def new(self) -> bool:
+        """Whether the store does not have this session (yet)."""
+        return self.is_new
+
+    def changed(self) -> None:
+        """Do nothing: changes are found by themselves, in nested values too."""
+
+    def invalidate(self) -> None:
+        """Delete the session with all its data; what is written afterwards starts a new one."""
+        self.flush()
+
+    def flash(self, msg: Any, queue: str = "", allow_duplicate: bool = True) -> None:
+        """Add a message to a queue; without `allow_duplicate`, only one that is not in it."""
+        messages = self.setdefault(_FLASH_QUEUE + queue, [])
+        if allow_duplicate or msg not in messages:
+            messages.append(msg)
+
+    def pop_flash(self, queue: str = "") -> list[Any]:
+        """Remove a queue, and return its messages."""
+        messages: list[Any] = self.pop(_FLASH_QUEUE + queue, [])
+        return messages
+
+    def peek_flash(self, queue: str = "") -> list[Any]:
+        """Return a queue's messages, and leave them there."""
+        messages: list[Any] = self.get(_FLASH_QUEUE + queue, [])
+        return messages
+
+    def new_csrf_token(self) -> str:
+        """Set a new, random token against cross-site request forgery, and return it."""
+        token = secrets.token_hex(20)
+        self[_CSRF_TOKEN] = token
+        return token
+
+    def get_csrf_token(self) -> str:
+        """Return the token, a new one if there is none."""
+        token: str | None = self.get(_CSRF_TOKEN)
+        return self.new_csrf_token() if token is None else token
+
+
+class PyramidMiddleware(SessionMiddleware):
+    """The middleware's parts, with Pyramid's kind of session; Pyramid calls them instead of a WSGI server."""
+
+    session_class = PyramidSession
+
+
+def _show_error(error: Exception, request: Request) -> Response:
+    log_replacement(error)
+    status, headers, body = error_answer(error)
+    return Response(body=body, status=status, headerlist=headers)
+
+
+def _no_app(environ: Mapping[str, Any], start_response: Any) -> list[bytes]:
+    raise AssertionError("Pyramid calls the views itself")
+
+
+def _no_write(data: bytes) -> None:
+    raise AssertionError("Pyramid's responses have no write()")
