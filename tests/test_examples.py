@@ -120,7 +120,7 @@ def visits(page):
     return int(page.facts["Visits"])
 
 
-@pytest.mark.parametrize("example", ["counter", "guest", "login", "cart", "any_store"])
+@pytest.mark.parametrize("example", ["counter", "guest", "login", "cart", "any_store", "shared_login"])
 def test_every_page_has_the_style_sheet(start, example):
     visitor = start(str(EXAMPLES / f"{example}.py"))()
     (style,) = [link for link in visitor.visit().links if link.endswith(".css")]
@@ -183,6 +183,27 @@ def test_login_logout_and_logout_everywhere(start):
     assert "on all your devices" in laptop.visit("/logout-everywhere", {}).text
     assert "Log out everywhere" not in phone.visit(cookie=stolen).text
     assert "Log out everywhere" not in laptop.visit().text
+
+
+def test_one_login_is_good_for_four_frameworks(start):
+    mounts = {"Flask": "/", "Falcon": "/falcon/", "CherryPy": "/cherrypy/", "Django": "/django/"}
+    visitor = start(str(EXAMPLES / "shared_login.py"))()
+    for path in mounts.values():
+        assert visitor.visit(path).facts["Logged in as"] == "nobody"
+    for path in mounts.values():
+        page = visitor.visit("/login", {"name": "ann"})
+        assert set(page.facts["Seen so far"].split(", ")) == set(mounts)
+        for framework, each in mounts.items():
+            page = visitor.visit(each)
+            assert page.facts["Logged in as"] == "ann"
+            assert f"<h1>{framework}</h1>" in page.html
+        stolen = visitor.cookie
+        visitor.visit(f"{path}logout", {})
+        for each in mounts.values():
+            assert visitor.visit(each).facts["Logged in as"] == "nobody"
+            assert visitor.visit(each, cookie=stolen).facts["Logged in as"] == "nobody"
+        for each in mounts.values():
+            visitor.visit(each)
 
 
 def test_the_cart_keeps_what_is_put_in_and_changed(start):

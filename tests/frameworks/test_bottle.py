@@ -1,10 +1,10 @@
 """Bottle's views get the session as an argument."""
 
 import pytest
-from bottle import Bottle
+from bottle import Bottle, request
 from webtest import TestApp
 
-from wsgisessions import ConfigurationError, Cookie, MemoryStore, SessionMiddleware
+from wsgisessions import ConfigurationError, Cookie, MemoryStore, SessionMiddleware, get_session
 from wsgisessions.bottle import SessionPlugin
 
 
@@ -88,3 +88,28 @@ def test_mounted_apps_share_the_session(app):
     browser = visit(app)
     browser.get("/")
     assert browser.get("/inner/").text == "7"
+
+
+def test_a_mounted_app_has_the_same_session():
+    inner, outer = Bottle(), Bottle()
+    inner.install(SessionPlugin())
+    outer.install(SessionPlugin())
+    outer.mount("/inner/", inner)
+
+    @outer.get("/")
+    def set_n(session):
+        session["n"] = 1
+
+    @inner.get("/n")
+    def get_n(session):
+        session["m"] = 2
+        return str(session.get("n"))
+
+    @inner.get("/plain")
+    def get_m():
+        return str(get_session(request.environ)["m"])
+
+    client = TestApp(SessionMiddleware(outer, MemoryStore()), extra_environ={"wsgi.url_scheme": "https"})
+    client.get("/")
+    assert client.get("/inner/n").text == "1"
+    assert client.get("/inner/plain").text == "2"
