@@ -11,7 +11,7 @@ Flask's own configuration is honoured: `SESSION_COOKIE_NAME`, `_PATH`, `_DOMAIN`
 `_HTTPONLY`, `_SAMESITE` and `_PARTITIONED`, `PERMANENT_SESSION_LIFETIME` (the idle time of a session
 with `session.permanent = True`) and `SESSION_REFRESH_EACH_REQUEST` (off: reading does not put the end
 of a permanent session off). A `transport` given to `Sessions` goes before the cookie's configuration.
-No `SECRET_KEY` is needed.
+No `SECRET_KEY` is needed. `Sessions(app, store, flask_login=True)` ties the session to Flask-Login.
 """
 
 from __future__ import annotations
@@ -48,12 +48,19 @@ class Sessions:
 
     :param app: the app.
     :param store: where the sessions are kept.
+    :param flask_login: let Flask-Login's logins change the session's ID and bind it to the user, as
+        `session.login(user_id)` does, and its logouts end the session. Restoring a user by the remember
+        cookie and `confirm_login()` count as logins, a refusal by "strong" protection as a logout.
     :param options: those of `SessionMiddleware`.
     :raises ConfigurationError: an option, or the app's configuration of the cookie, makes no sense.
+    :raises ImportError: `flask_login` is asked for, and Flask-Login is not installed.
     """
 
-    def __init__(self, app: Flask | None = None, store: Store | None = None, **options: Any) -> None:
+    def __init__(
+        self, app: Flask | None = None, store: Store | None = None, *, flask_login: bool = False, **options: Any
+    ) -> None:
         self._store = store
+        self._flask_login = flask_login
         self._options = options
         if app is not None:
             self.init_app(app)
@@ -73,6 +80,8 @@ class Sessions:
         app.extensions[EXTENSION] = middleware
         for error in ERROR_STATUSES:
             app.register_error_handler(error, _show_error)
+        if self._flask_login:
+            _follow_logins(app)
 
     @staticmethod
     def manager(app: Flask) -> SessionManager:
@@ -222,6 +231,14 @@ class _Presented:
 
     def client(self) -> Client:
         return client_of(self._environ)
+
+
+def _follow_logins(app: Flask) -> None:
+    try:
+        from .flask_login import follow_logins
+    except ModuleNotFoundError as error:
+        raise ImportError("flask_login=True needs Flask-Login: pip install flask-login", name=error.name) from error
+    follow_logins(app)
 
 
 def _show_error(error: SessionError) -> Response:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 SECRET_KEY = "asserts that a session needs SECRET_KEY; ours is signed by nothing, for the cookie holds no data"
 COOKIE_HOLDS_THE_DATA = "asserts that {}; our cookie holds an ID, and is sent again only where its text changes"
 
+# Flask-Login 0.6.3 reckons with it; its suite takes warnings as errors, and Python warns from 3.12 on.
+UTCNOW = ("-W", "ignore:datetime.datetime.utcnow:DeprecationWarning")
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -49,6 +52,7 @@ SUITES = {
             ),
         },
     ),
-    "Flask-Login": Suite(package="flask-login"),
+    "Flask-Login": Suite(package="flask-login", options=UTCNOW),
+    "Flask-Login, followed": Suite(package="flask-login", options=(*UTCNOW, "--flask-login")),
     "Flask-WTF": Suite(package="flask-wtf"),
 }
