@@ -17,7 +17,7 @@ from flask_login.config import SESSION_KEYS
 
 from .session import Session
 
-session = cast(Session, flask_session)
+session = cast("Session", flask_session)
 
 
 def follow_logins(app: Flask) -> None:
