@@ -94,7 +94,6 @@ def test_a_mounted_app_has_the_same_session():
     inner, outer = Bottle(), Bottle()
     inner.install(SessionPlugin())
     outer.install(SessionPlugin())
-    outer.mount("/inner/", inner)
 
     @outer.get("/")
     def set_n(session):
@@ -109,6 +108,7 @@ def test_a_mounted_app_has_the_same_session():
     def get_m():
         return str(get_session(request.environ)["m"])
 
+    outer.mount("/inner/", inner)
     client = TestApp(SessionMiddleware(outer, MemoryStore()), extra_environ={"wsgi.url_scheme": "https"})
     client.get("/")
     assert client.get("/inner/n").text == "1"
