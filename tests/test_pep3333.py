@@ -404,3 +404,19 @@ def test_two_middlewares_give_two_sessions():
     setup_testing_defaults(environ)
     list(outer(environ, start_response))
     assert given == ["id", "outer"]
+
+
+@pytest.mark.parametrize("chunks", [[b"one", b"two"], []])
+def test_a_server_that_takes_the_headers_at_once_gets_them_at_once(chunks):
+    def app(environ, start_response):
+        get_session(environ)["n"] = 1
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield from chunks
+
+    sent = []
+    environ = {"SERVER_SOFTWARE": "Granian", "wsgi.url_scheme": "https", "REQUEST_METHOD": "GET"}
+    body = SessionMiddleware(app, MemoryStore())(environ, lambda status, headers, exc_info=None: sent.append(headers))
+    assert "Set-Cookie" in dict(sent[0])
+    assert list(body) == chunks
+    body.close()
+    assert len(sent) == 1

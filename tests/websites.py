@@ -72,16 +72,17 @@ class Site:
                 self.command, env=self.environ, cwd=self.folder, stdout=output, stderr=output, start_new_session=True
             )
         give_up_at = time.monotonic() + 60
-        while True:
-            try:
-                requests.get(self.url, timeout=10).raise_for_status()
-            except requests.RequestException:
-                text = log.read_text()
-                assert self.process.poll() is None, text
-                assert time.monotonic() < give_up_at, text
-                time.sleep(0.1)
-            else:
-                return
+        while not self.answers():
+            text = log.read_text()
+            assert self.process.poll() is None, text
+            assert time.monotonic() < give_up_at, text
+            time.sleep(0.1)
+
+    def answers(self):
+        try:
+            return requests.get(self.url, timeout=10).ok
+        except requests.RequestException:
+            return False
 
     def stop(self):
         self.process.terminate()

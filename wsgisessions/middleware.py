@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .codec import Codec
@@ -70,6 +71,10 @@ ERROR_STATUSES: Mapping[type[SessionError], tuple[str, str]] = {
 }
 _OTHER_ERRORS = ("500 Internal Server Error", "Your session could not be saved.")
 _RETRY_AFTER_SECONDS = "5"
+
+# Servers that send the headers which are there when the app returns, although PEP 3333 lets them come with the first
+# chunk (emmett-framework/granian#845).
+_TAKE_HEADERS_AT_ONCE = ("Granian",)
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -154,7 +159,10 @@ class SessionMiddleware:
             return replacement
         if is_ready(body, environ):
             return exchange.answer(body)
-        return Body(body, exchange)
+        chunks = Body(body, exchange)
+        if environ.get("SERVER_SOFTWARE") in _TAKE_HEADERS_AT_ONCE:
+            chunks.begin()
+        return chunks
 
     def transport_for(self, environ: WSGIEnvironment) -> Transport:
         """Return the transport that answers the client of this request."""
@@ -330,13 +338,23 @@ class Exchange:
 class Body:
     """A body whose chunks the app makes while they are sent: a generator, a stream, Flask's response."""
 
-    __slots__ = ("_body", "_exchange")
+    __slots__ = ("_begun", "_body", "_exchange")
 
     def __init__(self, body: Iterable[bytes], exchange: Exchange) -> None:
         self._body = body
         self._exchange = exchange
+        self._begun: Iterator[bytes] | None = None
+
+    def begin(self) -> None:
+        """Make the first chunk now, and with it the headers."""
+        chunks = self._chunks()
+        first = next(chunks, None)
+        self._begun = chunks if first is None else chain([first], chunks)
 
     def __iter__(self) -> Iterator[bytes]:
+        return self._chunks() if self._begun is None else self._begun
+
+    def _chunks(self) -> Iterator[bytes]:
         exchange = self._exchange
         chunks: Iterator[bytes] | None = None
         while not exchange.is_over:
