@@ -233,6 +233,19 @@ def test_the_cookies_configuration_is_honoured_also_when_it_comes_late(app, clie
     assert cookie.partition("; ")[2] == "Domain=example.org; Secure; Path=/app; SameSite=Strict; Partitioned"
 
 
+@pytest.mark.parametrize("same_site", ["Lax", "Strict", None])
+def test_same_site_is_as_configured(app, client, same_site):
+    app.config["SESSION_COOKIE_SAMESITE"] = same_site
+    attributes = client.get("/set/x").headers["Set-Cookie"].split("; ")[1:]
+    assert attributes == ["HttpOnly", "Path=/", *([f"SameSite={same_site}"] if same_site else [])]
+
+
+def test_a_configuration_that_makes_no_sense_is_refused_also_when_it_comes_late(app, client):
+    app.config["SESSION_COOKIE_SAMESITE"] = "invalid"
+    with pytest.raises(ConfigurationError):
+        client.get("/set/x")
+
+
 def test_the_cookie_by_flasks_defaults(client):
     cookie = client.get("/set/x").headers["Set-Cookie"]
     assert cookie.startswith("session=")

@@ -11,9 +11,6 @@ from wsgisessions.flask import Sessions
 
 flask_login = pytest.importorskip("flask_login")
 
-# Flask-Login 0.6.3 reckons with it where it sets the remember cookie; Python warns from 3.12 on.
-pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-
 
 class User(flask_login.UserMixin):
     def __init__(self, user_id):
