@@ -11,6 +11,8 @@ from weakref import WeakMethod
 T = TypeVar("T")
 
 _methods: list[WeakMethod[Callable[[], None]]] = []
+_process = os.getpid()
+_noticing = threading.Lock()
 
 
 def call_after_fork(method: Callable[[], None]) -> None:
@@ -18,7 +20,17 @@ def call_after_fork(method: Callable[[], None]) -> None:
     _methods.append(WeakMethod(method, _methods.remove))
 
 
+def notice_fork() -> None:
+    """Catch up on a fork that Python was not told of, as uWSGI's is not without `py-call-osafterfork`."""
+    if os.getpid() != _process:
+        with _noticing:
+            if os.getpid() != _process:
+                _after_fork()
+
+
 def _after_fork() -> None:
+    global _process
+    _process = os.getpid()
     for reference in tuple(_methods):
         method = reference()
         if method is not None:
@@ -45,6 +57,7 @@ class OnePerProcess(Generic[T]):
 
     def get(self) -> T:
         """Return this process's object."""
+        notice_fork()
         try:
             return self._made[0]
         except IndexError:
@@ -55,6 +68,7 @@ class OnePerProcess(Generic[T]):
 
     def take(self) -> T | None:
         """Return this process's object, if there is one, for closing; the next `get` makes another."""
+        notice_fork()
         with self._lock:
             return self._made.pop() if self._made else None
 

@@ -1,5 +1,6 @@
 """Servers that die, hang, hang up, refuse, lose their table or are full: nothing is lost, and nothing hangs."""
 
+import ctypes
 import os
 import runpy
 import threading
@@ -178,13 +179,22 @@ def test_a_full_redis_is_unavailable_and_keeps_what_it_has(make_key, make_record
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_a_store_made_and_used_before_a_fork_mixes_up_no_replies(kind, server_url, open_fresh):
-    store = open_fresh(kind, server_url(kind), timeout=30)
+    share_with_children(open_fresh(kind, server_url(kind), timeout=30), os.fork)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_that_python_is_not_told_of_mixes_up_no_replies(server_url, open_fresh):
+    # uWSGI's is one: it calls C's function, and no hooks of Python's unless it has --py-call-osafterfork.
+    share_with_children(open_fresh("postgres", server_url("postgres"), timeout=30), ctypes.PyDLL(None).fork)
+
+
+def share_with_children(store, fork):
     session = SessionManager(store).open()
     session["start"] = True
     session.save()
     children = []
     for child in range(4):
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             code = 99
             try:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
-from ..forking import call_after_fork
+from ..forking import call_after_fork, notice_fork
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 
@@ -273,6 +273,7 @@ class SQLiteStore(Store):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        notice_fork()
         try:
             try:
                 connection = self._idle.pop()
