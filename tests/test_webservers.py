@@ -34,8 +34,9 @@ def serve():
     def serve(command, store_url=None, *more):
         program = command.split()[0]
         if not (Path(sys.executable).parent / program).exists():
-            give_up = pytest.fail if os.environ.get("WSGISESSIONS_TEST_WEBSERVER") == program else pytest.skip
-            give_up(f"{program} is not installed")
+            # mod_wsgi is built against Apache and is not among the tests' dependencies.
+            give_up = pytest.fail if os.environ.get("CI") and program != "mod_wsgi-express" else pytest.skip
+            give_up(f"{program} is not installed beside this Python")
         return Site(command, store_url, *more)
 
     return serve

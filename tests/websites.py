@@ -19,7 +19,7 @@ import requests
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
-WSGI = re.search(r"```python\n# wsgi.py\n(.*?)```", GUIDE, re.DOTALL)[1]
+WSGI = re.search(r"```py\n# wsgi.py\n(.*?)```", GUIDE, re.DOTALL)[1]
 
 
 def commands(section):
