@@ -420,3 +420,15 @@ def test_a_server_that_takes_the_headers_at_once_gets_them_at_once(chunks):
     assert list(body) == chunks
     body.close()
     assert len(sent) == 1
+
+
+def test_a_body_that_fails_at_once_is_closed():
+    body = Body(error=OSError("no data"))
+
+    def app(environ, start_response):
+        start_response(*OK)
+        return body
+
+    with pytest.raises(OSError, match="no data"):
+        Server(app, validated=False).call(SERVER_SOFTWARE="Granian")
+    assert body.closed == 1

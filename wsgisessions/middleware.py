@@ -348,7 +348,11 @@ class Body:
     def begin(self) -> None:
         """Make the first chunk now, and with it the headers."""
         chunks = self._chunks()
-        first = next(chunks, None)
+        try:
+            first = next(chunks, None)
+        except BaseException:
+            self.close()  # the server will not: it gets no body
+            raise
         self._begun = chunks if first is None else chain([first], chunks)
 
     def __iter__(self) -> Iterator[bytes]:
