@@ -41,13 +41,17 @@ def test_threads_of_one_request_share_its_session(store):
     session = manager.open(session_id)
 
     def use(thread):
+        own = {"n"}
         for number in range(100):
-            session[f"{thread}-{number}"] = [number]
-            assert session[f"{thread}-{number}"] == [number]
-            assert len(list(session)) >= number + 1
+            key = f"{thread}-{number}"
+            session[key] = [number]
+            own.add(key)
+            assert session[key] == [number]
+            assert own <= set(session)
             if number % 10 == 9:
                 session.save()
-                del session[f"{thread}-{number}"]
+                del session[key]
+                own.remove(key)
 
     in_threads(use)
     session.save()
