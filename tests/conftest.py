@@ -1,6 +1,7 @@
-"""What many tests use: a store that remembers its commands, and a browser that speaks bare WSGI."""
+"""What many tests use: stores, one that remembers its commands among them, and a browser that speaks bare WSGI."""
 
 import os
+import secrets
 from wsgiref.validate import validator
 
 import pytest
@@ -8,8 +9,26 @@ from hypothesis import settings
 from servers import KINDS, SharedServers, left_out
 from webtest import TestApp
 
-from wsgisessions import MemoryStore, SessionMiddleware, SQLiteStore, get_session
+from wsgisessions import (
+    MemoryStore,
+    MongoDBStore,
+    MySQLStore,
+    PostgresStore,
+    RedisStore,
+    SessionMiddleware,
+    SQLiteStore,
+    get_session,
+)
 from wsgisessions.testing import ManualClock
+
+STORES = {
+    "redis": (RedisStore, "prefix"),
+    "redis_cluster": (RedisStore, "prefix"),
+    "postgres": (PostgresStore, "table"),
+    "mysql": (MySQLStore, "table"),
+    "mongodb": (MongoDBStore, "collection"),
+}
+
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -139,6 +158,27 @@ def store(request, tmp_path):
     store = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
     yield store
     store.close()
+
+
+@pytest.fixture
+def open_fresh():
+    """Return a function that opens an empty store of a kind on a server, and sets it up.
+
+    Each has a table, collection or prefix of its own.
+    """
+    stores = []
+
+    def open_fresh(kind, server, *, setup=True, **options):
+        store_class, name = STORES[kind]
+        store = store_class(server, **{name: f"sessions_{secrets.token_hex(4)}", **options})
+        stores.append(store)
+        if setup:
+            store.setup()
+        return store
+
+    yield open_fresh
+    for store in stores:
+        store.close()
 
 
 def pytest_configure(config):

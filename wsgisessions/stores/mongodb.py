@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .damage import absent_if_damaged
 from .limits import check_limits
 
 Document = dict[str, Any]
@@ -100,7 +101,8 @@ class MongoDBStore(Store):
         """Return a session, or None if it is absent or expired."""
         with self._collection() as collection:
             document = collection.find_one({"key": key})
-        return None if document is None or document["expires_at"] <= self._clock() else _to_record(document)
+        record = None if document is None else _to_record(document)
+        return None if record is None or record.expires_at <= self._clock() else record
 
     def update(self, key: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all; one command, and another to explain a failure."""
@@ -149,7 +151,10 @@ class MongoDBStore(Store):
         with self._collection() as collection:
             documents = collection.find({"owner": owner}).to_list()
         now = self._clock()
-        yield from ((each["key"], _to_record(each)) for each in documents if each["expires_at"] > now)
+        for document in documents:
+            record = _to_record(document)
+            if record is not None and record.expires_at > now:
+                yield document["key"], record
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""
@@ -267,14 +272,20 @@ def _escape(name: str) -> str:
 
 
 def _unescape(name: str) -> str:
-    return "" if name == "%" else unquote(name)
+    plain = "" if name == "%" else unquote(name)
+    if _escape(plain) != name:
+        raise ValueError  # no patch could name it
+    return plain
 
 
+@absent_if_damaged
 def _to_record(document: Mapping[str, Any]) -> Record:
-    return Record(
-        {_unescape(name): text for name, text in document["values"].items()},
-        document["created_at"],
-        document["touched_at"],
-        document["expires_at"],
-        document.get("owner"),
-    )
+    values = {_unescape(name): text for name, text in document["values"].items()}
+    created_at, touched_at, expires_at = times = [document[name] for name in ("created_at", "touched_at", "expires_at")]
+    owner = document.get("owner")
+    # A document may hold anything.
+    if not all(isinstance(text, str) for text in values.values()) or not isinstance(owner, str | None):
+        raise TypeError
+    if not all(isinstance(instant, datetime) for instant in times):
+        raise TypeError
+    return Record(values, created_at, touched_at, expires_at, owner)

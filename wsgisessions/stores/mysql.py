@@ -20,6 +20,7 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .damage import absent_if_damaged
 from .limits import check_limits
 
 # Values are one JSON object of strings, so JSON_MERGE_PATCH merges it key by key and reformats nothing. Its
@@ -200,7 +201,9 @@ class MySQLStore(Store):
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys."""
         rows = self._execute(_FIND, {"owner": _to_binary(owner)}).fetchall()
-        yield from ((key, _to_record(*row)) for key, *row in rows)
+        for key, *row in rows:
+            if (record := _to_record(*row)) is not None:
+                yield key, record
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""
@@ -405,7 +408,10 @@ def _escape(name: str) -> str:
 
 
 def _unescape(name: str) -> str:
-    return "" if name == "%" else unquote(name)
+    plain = "" if name == "%" else unquote(name)
+    if _escape(plain) != name:
+        raise ValueError  # no patch could name it
+    return plain
 
 
 def _dump_values(values: Mapping[str, str]) -> str:
@@ -430,6 +436,7 @@ def _to_naive(instant: datetime) -> datetime:
     return instant.astimezone(timezone.utc).replace(tzinfo=None)
 
 
+@absent_if_damaged
 def _to_record(
     values: str, created_at: datetime, touched_at: datetime, expires_at: datetime, owner: bytes | None
 ) -> Record:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from datetime import timedelta, timezone
+from typing import Any, cast
 
 import msgspec
 import psycopg
@@ -21,6 +21,7 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .damage import absent_if_damaged
 from .limits import check_limits
 
 # Values are one jsonb object of strings, so || merges it key by key and reformats nothing.
@@ -65,8 +66,8 @@ WHERE session.expires_at <= %(now)s"""
 
 _LOAD = """
 SELECT
-    "values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC', expires_at AT TIME ZONE 'UTC',
-    owner
+    key, "values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC',
+    expires_at AT TIME ZONE 'UTC', owner
 FROM {table} WHERE key = %s AND expires_at > %s"""
 
 # An update is put together from those of these that its patch needs; a touch does not rewrite the values.
@@ -207,8 +208,9 @@ class PostgresStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        row = self._execute(_LOAD, (key, self._clock())).fetchone()
-        return None if row is None else _to_record(*row)
+        cursor = self._execute(_LOAD, (key, self._clock()))
+        found = _next_record(cursor) if cursor.rowcount else None
+        return found and found[1]
 
     def update(self, key: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all; one statement, and another to explain a failure."""
@@ -248,8 +250,11 @@ class PostgresStore(Store):
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys."""
-        rows = self._execute(_FIND, (owner, self._clock())).fetchall()
-        yield from ((key, _to_record(*row)) for key, *row in rows)
+        cursor = self._execute(_FIND, (owner, self._clock()))
+        for position in range(cursor.rowcount):
+            cursor.scroll(position, "absolute")
+            if (found := _next_record(cursor)) is not None:
+                yield found
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""
@@ -463,11 +468,9 @@ def _first_line(error: psycopg.Error) -> str:
     return str(error).partition("\n")[0]
 
 
-def _to_record(values: str, created_at: datetime, touched_at: datetime, expires_at: datetime, owner: str) -> Record:
-    return Record(
-        _load_values(values),
-        created_at.replace(tzinfo=timezone.utc),
-        touched_at.replace(tzinfo=timezone.utc),
-        expires_at.replace(tzinfo=timezone.utc),
-        owner,
-    )
+@absent_if_damaged
+def _next_record(cursor: psycopg.Cursor[Any]) -> tuple[str, Record]:
+    # Fetched in here, where psycopg may find a time that Python has none for.
+    key, values, *times, owner = cast("Sequence[Any]", cursor.fetchone())
+    created_at, touched_at, expires_at = (each.replace(tzinfo=timezone.utc) for each in times)
+    return key, Record(_load_values(values), created_at, touched_at, expires_at, owner)

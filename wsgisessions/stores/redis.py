@@ -14,6 +14,7 @@ from ..errors import StoreError, StoreUnavailable
 from ..forking import OnePerProcess
 from ..record import Outcome, Patch, Record
 from .base import Store
+from .damage import absent_if_damaged
 from .limits import check_limits
 from .redis_clients import make_connector
 
@@ -400,7 +401,7 @@ class RedisStore(Store):
             return _exchange(client, command)
         except exceptions.NoScriptError as error:
             raise _ForgottenScript from error
-        except (exceptions.RedisError, exceptions.RedisClusterException) as error:
+        except (exceptions.RedisError, exceptions.RedisClusterException, UnicodeDecodeError) as error:
             raise _explain(error) from error
 
 
@@ -494,6 +495,7 @@ def _to_integer(instant: datetime) -> str:
     return str((instant - _EPOCH) // _MICROSECOND)
 
 
+@absent_if_damaged
 def _to_record(answer: Any) -> Record | None:
     fields = _to_texts(answer)
     if "leaving" in fields:

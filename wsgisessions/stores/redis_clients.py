@@ -28,6 +28,7 @@ def make_connector(server: object, timeout: float, max_connections: int) -> Call
     """
     options: dict[str, Any] = {
         "decode_responses": True,
+        "encoding_errors": "surrogateescape",  # bytes that nobody wrote spoil their own key only
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,

@@ -18,6 +18,7 @@ from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import call_after_fork, notice_fork
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .damage import absent_if_damaged
 
 # Times are microseconds since 1970 in UTC: exact, and compared as integers. Values are one JSON object
 # of strings, so json_patch() merges it key by key and reformats nothing.
@@ -200,7 +201,9 @@ class SQLiteStore(Store):
         """Yield an owner's live sessions with their keys."""
         with self._connection() as connection:
             rows = self._patiently(connection, _FIND, (owner, self._now())).fetchall()
-        yield from ((key, _to_record(row)) for key, *row in rows)
+        for key, *row in rows:
+            if (record := _to_record(row)) is not None:
+                yield key, record
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""
@@ -337,7 +340,10 @@ def _to_integer(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+@absent_if_damaged
 def _to_record(row: Sequence[Any]) -> Record:
     values, *times, owner = row
     created_at, touched_at, expires_at = (_EPOCH + timedelta(microseconds=each) for each in times)
+    if not isinstance(owner, str | None):
+        raise TypeError  # SQLite does not insist on a column's type
     return Record(_load_values(values), created_at, touched_at, expires_at, owner)

@@ -1,0 +1,297 @@
+"""Bytes that nobody wrote, in each engine's own storage: a key that cannot be read, or a new session, never more."""
+
+import json
+import random
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from servers import KINDS
+
+from wsgisessions import DecodeError, MemoryStore, SessionManager, SQLiteStore, open_store
+from wsgisessions.identifiers import hash_session_id, new_session_id
+from wsgisessions.record import Record, utc_now
+
+RECORDS = 10_000
+TEXTS = {"cart": '["apple",{"$bytes":"AAEC"}]', "at": '{"$datetime":"2026-01-01T00:00:00+00:00"}', "n": "1", "": "null"}
+PIECES = [b"", b"\0", b"\xff", b"{", b"}", b'"', b"\\", b"[", b'{"$', b"$type", b"1e999", b"NaN", b"\xed\xa0\x80", b"c"]
+
+
+def mutate(chance, data):
+    """Return bytes with some cut out, put in or replaced."""
+    data = bytearray(data)
+    for _ in range(chance.randrange(1, 4)):
+        at = chance.randrange(len(data) + 1)
+        data[at : at + chance.choice([0, 1, 1, 5, len(data)])] = chance.choice(
+            [*PIECES, bytes([chance.randrange(256)])]
+        )
+    return bytes(data)
+
+
+def as_text(data):
+    """Return what a text column would take."""
+    return data.decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+class Memory:
+    """Has texts only: whatever a process's memory holds besides, the process itself wrote."""
+
+    def __init__(self):
+        self.store = MemoryStore()
+
+    def damage(self, chance, key, record):
+        values = {as_text(mutate(chance, b"key")) if chance.random() < 0.1 else k: v for k, v in record.values.items()}
+        name = chance.choice(list(values))
+        values[name] = as_text(mutate(chance, values[name].encode()))
+        self.store.create(key, Record(values, record.created_at, record.touched_at, record.expires_at))
+
+    def flush(self):
+        """Nothing is put off."""
+
+
+class Table:
+    """Writes whole rows by the driver: the texts' column is bytes of any kind, the times now and then too."""
+
+    def __init__(self):
+        self.rows = []
+
+    def escaped(self, values):
+        return dict(values)
+
+    def damage(self, chance, key, record):
+        values = json.dumps(self.escaped(record.values)).encode()
+        times = [record.created_at, record.touched_at, record.expires_at]
+        self.rows.append((key, self.values(mutate(chance, values)), *self.times(chance, times)))
+
+
+class SQLite(Table):
+    def __init__(self, folder):
+        super().__init__()
+        self.path = folder / "sessions.db"
+        self.store = SQLiteStore(self.path)
+        self.store.load("")
+
+    def values(self, data):
+        return data if len(data) % 2 else as_text(data)
+
+    def times(self, chance, times):
+        numbers = [round(each.timestamp() * 1e6) for each in times]
+        if chance.random() < 0.3:
+            numbers[chance.randrange(3)] = chance.choice([None, 2**62, "soon", b"\xff", 1e300, -(2**62)])
+        return numbers
+
+    def flush(self):
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            # The table's own checks would refuse some; whoever can write the file can do without them.
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.executemany(
+                'INSERT OR IGNORE INTO wsgisessions (key, "values", created_at, touched_at, expires_at)'
+                " VALUES (?, ?, ?, ?, ?)",
+                self.rows,
+            )
+
+
+class Redis:
+    def __init__(self, url):
+        import redis
+
+        self.store = open_store(url)
+        self.client = redis.Redis.from_url(url)
+        self.pipeline = self.client.pipeline(transaction=False)
+
+    def damage(self, chance, key, record):
+        numbers = [round(each.timestamp() * 1e6) for each in (record.created_at, record.touched_at, record.expires_at)]
+        fields = dict(zip(["created_at", "touched_at", "expires_at"], numbers, strict=True))
+        fields |= {"=" + name: text for name, text in record.values.items()}
+        name = chance.choice(list(fields))
+        fields[name] = mutate(chance, str(fields[name]).encode())
+        if chance.random() < 0.1:
+            fields[mutate(chance, b"=name")] = b"null"
+        self.pipeline.hset(f"wsgisessions:{key}", mapping=fields)
+
+    def flush(self):
+        self.pipeline.execute()
+        self.client.close()
+
+
+class SQLTable(Table):
+    """A server's table, whose JSON column takes nothing but JSON: of any shape, then."""
+
+    def values(self, data):
+        try:
+            text = json.dumps(json.loads(data), ensure_ascii=False, allow_nan=False).replace("\\u0000", "")
+            return text.encode("utf-8", "replace").decode()
+        except ValueError:
+            return random.Random(data).choice(['{"n": 1}', "[]", "null", '"text"', '{"n": {"n": "1"}}', '{"n": null}'])
+
+
+class Postgres(SQLTable):
+    def __init__(self, url):
+        super().__init__()
+        self.store = open_store(url)
+        self.store.setup()
+        self.url = url
+
+    def times(self, chance, times):
+        if chance.random() < 0.3:
+            strange = ["infinity", "-infinity", "4000-01-01 BC", "20000-01-01", "9999-12-31 23:59:59.999999+00"]
+            times[chance.randrange(3)] = chance.choice(strange)
+        return times
+
+    def flush(self):
+        import psycopg
+
+        with psycopg.connect(self.url) as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                'INSERT INTO wsgisessions (key, "values", created_at, touched_at, expires_at, purge_at)'
+                " VALUES (%s, %s, %s, %s, %s, now()) ON CONFLICT DO NOTHING",
+                self.rows,
+            )
+
+
+class MySQL(SQLTable):
+    def __init__(self, url):
+        super().__init__()
+        self.store = open_store(url)
+        self.store.setup()
+        self.parts = urlsplit(url)
+
+    def escaped(self, values):
+        return {name or "%": text for name, text in values.items()}
+
+    def times(self, chance, times):
+        times = [each.strftime("%Y-%m-%d %H:%M:%S.%f") for each in times]
+        if chance.random() < 0.3:
+            times[chance.randrange(3)] = chance.choice(["0000-00-00", "2026-00-31", "9999-12-31 23:59:59.999999"])
+        return times
+
+    def flush(self):
+        import pymysql
+
+        parts = self.parts
+        with closing(
+            pymysql.connect(
+                host=parts.hostname,
+                port=parts.port,
+                user=parts.username,
+                password=parts.password,
+                database=parts.path[1:],
+                autocommit=True,
+            )
+        ) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SET sql_mode = ''")
+            cursor.executemany(
+                "INSERT IGNORE INTO wsgisessions (`key`, `values`, created_at, touched_at, expires_at)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                self.rows,
+            )
+
+
+class MongoDB:
+    def __init__(self, url):
+        self.store = open_store(url)
+        self.store.setup()
+        self.url = url
+        self.documents = []
+
+    def damage(self, chance, key, record):
+        document = {
+            "key": key,
+            "values": dict(record.values),
+            "created_at": record.created_at,
+            "touched_at": record.touched_at,
+            "expires_at": record.expires_at,
+        }
+        document["values"]["%"] = document["values"].pop("")
+        at, name = chance.choice(
+            [(document, name) for name in document if name != "key"] + [(document["values"], "n")] * 3
+        )
+        if chance.random() < 0.2:
+            del at[name]
+        elif isinstance(at[name], str) and chance.random() < 0.5:
+            at[name] = as_text(mutate(chance, at[name].encode()))
+        else:
+            at[name] = chance.choice([None, 1, 2**62, 1e300, [], {}, "text", b"\xff", True, record.created_at])
+        self.documents.append(document)
+
+    def flush(self):
+        from pymongo import MongoClient
+
+        with MongoClient(self.url) as client:
+            client.get_default_database()["wsgisessions"].insert_many(self.documents)
+
+
+ENGINES = {"redis": Redis, "postgres": Postgres, "mysql": MySQL, "mongodb": MongoDB}
+
+
+@pytest.fixture(params=["memory", "sqlite", *ENGINES])
+def engine(request, tmp_path):
+    kind = request.param
+    if kind == "memory":
+        yield Memory()
+        return
+    if kind == "sqlite":
+        engine = SQLite(tmp_path)
+        yield engine
+    else:
+        # A server of its own, for what is stored in it is not fit for others.
+        server_class = KINDS[kind]
+        if server_class.missing():
+            pytest.skip(f"{server_class.package} is not installed")
+        with server_class() as server:
+            engine = ENGINES[kind](server.url)
+            yield engine
+            engine.store.close()
+            return
+    engine.store.close()
+
+
+def look(session):
+    """Read all of a session, and return what became of it."""
+    if session.is_new:
+        return "absent"
+    found = "readable"
+    for key in list(session):
+        try:
+            session[key]
+        except DecodeError:  # noqa: PERF203 -- it is looked for
+            found = "a key raises"
+            del session[key]
+    return found
+
+
+def write(manager, session):
+    """Do with a session what requests do; deleting its unreadable keys has mended it."""
+    session["n"] = 2
+    session.cycle_id()
+    session.save()
+    copy = manager.open(session.id)
+    assert copy["n"] == 2
+    assert dict(copy) == dict(session)
+    assert manager.revoke(hash_session_id(session.id))
+
+
+def test_mutated_records_give_a_decode_error_or_a_new_session(engine, caplog):
+    chance = random.Random(5)
+    manager = SessionManager(engine.store)
+    now = utc_now()
+    ids = [new_session_id() for _ in range(RECORDS)]
+    for session_id in ids:
+        engine.damage(chance, hash_session_id(session_id), Record(TEXTS, now, now, now + timedelta(days=1)))
+    engine.flush()
+    outcomes = Counter()
+    for number, session_id in enumerate(ids):
+        session = manager.open(session_id)
+        outcomes[look(session)] += 1
+        if number % 100 == 0:
+            write(manager, session)
+    assert outcomes["readable"] > 0
+    assert outcomes["a key raises"] > 0
+    if not isinstance(engine, Memory):
+        assert outcomes["absent"] > 0
+        assert any("cannot be read and counts as absent" in record.getMessage() for record in caplog.records)
+    assert "apple" not in caplog.text
