@@ -194,16 +194,27 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(scope="session")
-def server_url():
-    """Return a function that gives the URL of this run's server of a kind, and starts it when it is the first.
+def server_class():
+    """Return a function that gives the class of a kind of server, to start one of one's own.
 
     A server that is not installed leaves its tests out; in continuous integration it is an error.
     """
 
-    def server_url(kind, zone=None):
+    def server_class(kind):
         if missing := KINDS[kind].missing():
             give_up = pytest.fail if os.environ.get("CI") else pytest.skip
             give_up(f"{' and '.join(missing)} not found; install {KINDS[kind].package}")
+        return KINDS[kind]
+
+    return server_class
+
+
+@pytest.fixture(scope="session")
+def server_url(server_class):
+    """Return a function that gives the URL of this run's server of a kind, and starts it when it is the first."""
+
+    def server_url(kind, zone=None):
+        server_class(kind)
         return SharedServers().url(kind, zone)
 
     return server_url

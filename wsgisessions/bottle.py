@@ -51,7 +51,7 @@ class SessionPlugin:
 
     def apply(self, callback: Callable[..., Any], route: bottle.Route) -> Callable[..., Any]:
         """Wrap a view that has the argument, and leave the others alone (Bottle's plugin API)."""
-        if self.keyword not in inspect.signature(route.get_undecorated_callback()).parameters:
+        if not _takes(route.callback, self.keyword, set()):
             return callback
 
         def view(*args: Any, **kwargs: Any) -> Any:
@@ -59,3 +59,18 @@ class SessionPlugin:
             return callback(*args, **kwargs)
 
         return view
+
+
+def _takes(view: Callable[..., Any], keyword: str, seen: set[int]) -> bool:
+    """Tell whether a view has an argument, or the one that its decorator passes everything on to.
+
+    Bottle's own `get_undecorated_callback()` never ends when a view is a closure over plain values.
+    """
+    seen.add(id(view))
+    parameters = inspect.signature(view).parameters
+    if keyword in parameters:
+        return True
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return False
+    inner = inspect.getclosurevars(view).nonlocals.values() if inspect.isfunction(view) else ()
+    return any(_takes(each, keyword, seen) for each in inner if inspect.isroutine(each) and id(each) not in seen)

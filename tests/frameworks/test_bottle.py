@@ -1,5 +1,7 @@
 """Bottle's views get the session as an argument."""
 
+from functools import wraps
+
 import pytest
 from bottle import Bottle, request
 from webtest import TestApp
@@ -43,6 +45,34 @@ def test_a_view_that_does_not_ask_is_left_alone(app):
     response = visit(app).get("/")
     assert response.text == "plain"
     assert "Vary" not in response.headers
+
+
+def test_a_view_may_be_a_closure_over_plain_values(app):
+    text = "plain"
+    app.route("/asks", callback=lambda session: text + session.setdefault("n", "!"))
+    app.route("/plain", callback=lambda: text)
+    browser = visit(app)
+    assert (browser.get("/asks").text, browser.get("/plain").text) == ("plain!", "plain")
+
+
+@pytest.mark.parametrize("keeps_its_signature", [True, False])
+def test_a_decorated_view_gets_the_session(app, keeps_its_signature):
+    def louder(view):
+        mark = "!"
+
+        def wrapper(**arguments):
+            return view(**arguments) + mark if arguments else wrapper(session={})
+
+        return wraps(view)(wrapper) if keeps_its_signature else wrapper
+
+    @app.get("/")
+    @louder
+    def count(session):
+        session["n"] = session.get("n", 0) + 1
+        return str(session["n"])
+
+    browser = visit(app)
+    assert [browser.get("/").text for _ in range(2)] == ["1!", "2!"]
 
 
 def test_a_streaming_view_keeps_its_changes(app):

@@ -4,12 +4,11 @@ import json
 import random
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
-from servers import KINDS
 
 from wsgisessions import DecodeError, MemoryStore, SessionManager, SQLiteStore, open_store
 from wsgisessions.identifiers import hash_session_id, new_session_id
@@ -229,25 +228,18 @@ ENGINES = {"redis": Redis, "postgres": Postgres, "mysql": MySQL, "mongodb": Mong
 
 
 @pytest.fixture(params=["memory", "sqlite", *ENGINES])
-def engine(request, tmp_path):
+def engine(request, tmp_path, server_class):
     kind = request.param
-    if kind == "memory":
-        yield Memory()
-        return
-    if kind == "sqlite":
-        engine = SQLite(tmp_path)
+    with ExitStack() as stack:
+        if kind == "memory":
+            engine = Memory()
+        elif kind == "sqlite":
+            engine = SQLite(tmp_path)
+        else:
+            # A server of its own, for what is stored in it is not fit for others.
+            engine = ENGINES[kind](stack.enter_context(server_class(kind)()).url)
+        stack.callback(engine.store.close)
         yield engine
-    else:
-        # A server of its own, for what is stored in it is not fit for others.
-        server_class = KINDS[kind]
-        if server_class.missing():
-            pytest.skip(f"{server_class.package} is not installed")
-        with server_class() as server:
-            engine = ENGINES[kind](server.url)
-            yield engine
-            engine.store.close()
-            return
-    engine.store.close()
 
 
 def look(session):
