@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import requests
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
 WSGI = re.search(r"```py\n# wsgi.py\n(.*?)```", GUIDE, re.DOTALL)[1]
 
