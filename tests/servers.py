@@ -574,7 +574,51 @@ class MongoDB(Server):
             return client.get_default_database().command(command, value, **arguments)
 
 
+class Nginx(Server):
+    """A cache in front of the app at a port, as nginx's manual has it."""
+
+    programs = ("nginx",)
+    package = "nginx-light"
+
+    def __init__(self, app_port):
+        super().__init__()
+        self.app_port = app_port
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/"
+
+    def prepare(self):
+        folder = self.folder
+        user = "user root;" if os.geteuid() == 0 else ""
+        temporary = "".join(
+            f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (folder / "nginx.conf").write_text(
+            f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off; {temporary} proxy_cache_path {folder}/cache keys_zone=pages:1m;\n"
+            f"server {{ listen 127.0.0.1:{self.port}; location / {{ proxy_pass http://127.0.0.1:{self.app_port};\n"
+            "proxy_cache pages; proxy_cache_valid 200 1m; add_header X-Cache $upstream_cache_status; } } }\n"
+        )
+
+    def command(self):
+        return [find_program("nginx"), "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")]
+
+    def check(self):
+        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=3)):
+            pass
+
+
+class Chromium(Server):
+    """A browser and its driver, which Selenium starts."""
+
+    programs = ("chromium", "chromedriver")
+    package = "chromium chromium-driver"
+
+
 KINDS = {
+    "chromium": Chromium,
+    "nginx": Nginx,
     "redis": Redis,
     "redis_cluster": RedisCluster,
     "redis_sentinel": RedisSentinel,

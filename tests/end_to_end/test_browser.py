@@ -1,25 +1,28 @@
 """What a real browser makes of the cookie: RFC 6265bis and CHIPS, as Chromium has them."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("selenium", reason="pip install selenium")
 
-from browsers import chromium, cookies_of, make_certificate, serving
+from browsers import chromium, cookies_of
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from servers import find_program
+from serving import make_certificate, serving
 
 from wsgisessions import Cookie, MemoryStore, SessionMiddleware, get_session
 
+# What looking at a page may raise while another one takes its place.
+CHANGING = (NoSuchElementException, StaleElementReferenceException)
+
 
 @pytest.fixture(scope="module", autouse=True)
-def installed():
-    if not (find_program("chromium") and find_program("chromedriver")):
-        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-        give_up("no browser found; install chromium chromium-driver")
+def installed(server_class):
+    server_class("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,7 @@ class Visit:
         return self.driver.find_element(By.TAG_NAME, "body").text
 
     def wait_for(self, text):
-        WebDriverWait(self.driver, 20).until(lambda driver: text in self.text)
+        WebDriverWait(self.driver, 20, ignored_exceptions=CHANGING).until(lambda driver: text in self.text)
 
     @property
     def cookies(self):
@@ -100,8 +103,6 @@ class Visit:
 @pytest.fixture
 def visit(driver, certificate):
     """Return a function that serves a shop and returns a visit."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def visit(shop):
@@ -132,16 +133,16 @@ def test_a_script_does_not_see_an_http_only_cookie(visit, http_only):
 
 
 SAME_SITE = {
-    # What arrives with a post, a link and an embedded page of another site.
-    "Strict": (False, False, False),
-    "Lax": (False, True, False),
-    "None": (True, True, True),
+    # Whether it arrives with a post and with a link of another site.
+    "Strict": (False, False),
+    "Lax": (False, True),
+    "None": (True, True),
 }
 
 
 @pytest.mark.parametrize("same_site", SAME_SITE)
 def test_what_another_site_may_send_along(visit, same_site):
-    posts, links, embeds = SAME_SITE[same_site]
+    posts, links = SAME_SITE[same_site]
     app = Shop(same_site=same_site)
     shop = visit(app)
     assert shop.get("/count") == "GET n=1"
@@ -156,10 +157,11 @@ def test_what_another_site_may_send_along(visit, same_site):
     shop.wait_for("POST")
     assert shop.text == f"POST n={1 if posts else None}"
 
+    # In a frame it is a third party's, of which Chromium sends partitioned ones only.
     shop.get("/", host="evil.test")
     shop.driver.switch_to.frame(0)
     shop.wait_for("GET")
-    assert shop.text == f"GET n={1 if embeds else None}"
+    assert shop.text == "GET n=None"
     shop.driver.switch_to.default_content()
     shop.driver.find_element(By.TAG_NAME, "a").click()
     shop.wait_for("GET")
@@ -324,5 +326,5 @@ def test_where_you_are_signed_in(driver, certificate, tmp_path, monkeypatch):
         assert len(phone.devices) == 1
         phone.press("Sign out here")
         assert phone.title == "Please sign in"
-        assert cookies_of(other_driver) == [] or phone.notice
+        assert phone.notice == "You are signed out on this device."
     devices.store.close()
