@@ -120,7 +120,7 @@ def visits(page):
     return int(page.facts["Visits"])
 
 
-@pytest.mark.parametrize("example", ["counter", "guest", "login", "cart", "any_store", "shared_login"])
+@pytest.mark.parametrize("example", ["counter", "guest", "login", "cart", "any_store", "shared_login", "devices"])
 def test_every_page_has_the_style_sheet(start, example):
     visitor = start(str(EXAMPLES / f"{example}.py"))()
     (style,) = [link for link in visitor.visit().links if link.endswith(".css")]
@@ -245,3 +245,21 @@ def test_gunicorns_workers_share_the_sessions(start):
     current = visitor.cookie
     assert "buy milk" not in visitor.visit("/logout", {}).text
     assert "buy milk" not in visitor.visit(cookie=current).text
+
+
+def test_devices_are_ended_by_their_owner_only(start):
+    new_visitor = start(str(EXAMPLES / "devices.py"))
+    laptop, phone = new_visitor(), new_visitor()
+    form = {"name": "ada", "password": "lovelace"}
+    assert "do not fit" in laptop.visit("/login", {**form, "password": "wrong"}).text
+    laptop.visit("/login", form)
+    phone.visit("/login", {**form, "stay": "on"})
+    page = laptop.visit()
+    assert page.text.count("This device") == 1
+    assert re.search("stays so for (29|30) minutes without use", page.text)
+    assert re.search("stays so for (29|30) days without use", phone.visit().text)
+    (handle,) = re.findall(r'name="handle" value="(\w+)"', page.html)
+    with pytest.raises(AssertionError, match="Not Found"):
+        new_visitor().visit("/devices/end", {"handle": handle})
+    assert "That device is signed out" in laptop.visit("/devices/end", {"handle": handle}).text
+    assert "Please sign in" in phone.visit().text
