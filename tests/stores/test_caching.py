@@ -271,3 +271,14 @@ def test_what_makes_no_sense_is_refused(arguments, message):
     cache, store, max_age = arguments
     with pytest.raises(ConfigurationError, match=message):
         CachingStore(cache, store, max_age=max_age)
+
+
+@pytest.mark.parametrize("times", ["", "soon", "2026-01-01T00:00:00 2026-01-01T00:00:00 2026-01-01T00:00:00", "a b c"])
+def test_a_damaged_copy_is_not_used(clock, store, make_record, times, caplog):
+    cache = MemoryStore(clock=clock)
+    cached = CachingStore(cache, store, max_age=MINUTE, clock=clock)
+    cached.create("key", make_record({"a": "1"}))
+    cached.load("key")
+    assert cache.update("key", Patch(set={"times": times})) is Outcome.DONE
+    assert cached.load("key") == make_record({"a": "1"})
+    assert "cannot be read" in caplog.text

@@ -13,13 +13,15 @@ What every method promises:
 * It is one round trip where the engine can, and atomic: other threads, processes and machines see
   all of its effect or none.
 * A session whose `expires_at` is not in the future is absent, whatever the engine's reaper has done.
+* A session that cannot be read, since somebody damaged what is stored, is absent, and the log says so.
 * It may be called from any thread, and after a fork from both processes.
 * No connection is held between calls, and none is opened by the constructor.
 * It ends within a bounded time, with its result or an error: `StoreUnavailable` when a later attempt
   may succeed, `StoreError` when not. The driver's error is the cause; no message holds a value.
 * After the server comes back, the next call works.
 
-Prove a store with `wsgisessions.testing.StoreContract`, which has a test for each sentence here.
+Prove a store with `wsgisessions.testing.StoreContract`, which has a test for each sentence here but the one
+of damage, which every engine allows in a way of its own.
 """
 
 from __future__ import annotations

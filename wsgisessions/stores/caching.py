@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from ..errors import ConfigurationError, StoreError
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
+from .damage import absent_if_damaged
 
 # What the cache holds for a session is either a ticket, the promise of a load that is under way, or a copy
 # of its record. A copy takes the place of its own load's ticket only, and a write leaves neither behind: so
@@ -71,8 +72,8 @@ class CachingStore(Store):
         ticket, until, promised = secrets.token_urlsafe(16), self._clock() + self._max_age, False
         with self._sparing():
             held = self._cache.load(key)
-            if held is not None and _TIMES in held.values:
-                return _original(held)
+            if held is not None and _TIMES in held.values and (original := _original(held)) is not None:
+                return original
             promised = held is None and self._cache.create(key, _promise(ticket, self._clock(), until))
         # Without a promise the cache has failed, or another load is under way and will leave its copy.
         return self._load_and_copy(key, ticket, until) if promised else self._store.load(key)
@@ -195,7 +196,10 @@ def _copy(record: Record, ticket: str, until: datetime) -> Patch:
     )
 
 
+@absent_if_damaged
 def _original(copy: Record) -> Record:
     created_at, touched_at, expires_at = map(datetime.fromisoformat, copy.values[_TIMES].split(" "))
+    if None in (created_at.tzinfo, touched_at.tzinfo, expires_at.tzinfo):
+        raise ValueError
     values = {name[1:]: text for name, text in copy.values.items() if name.startswith(_VALUE)}
     return Record(values, created_at, touched_at, expires_at, copy.owner)

@@ -408,6 +408,8 @@ def _escape(name: str) -> str:
 
 
 def _unescape(name: str) -> str:
+    if name.isalnum() and name.isascii():
+        return name
     plain = "" if name == "%" else unquote(name)
     if _escape(plain) != name:
         raise ValueError  # no patch could name it
