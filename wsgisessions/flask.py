@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, Response, current_app
 from flask.sessions import SessionInterface, SessionMixin
 
-from .devices import Client
 from .errors import ConfigurationError, SessionError
 from .expiry import OnInactivity
 from .manager import SessionManager
-from .middleware import ERROR_STATUSES, SessionMiddleware, client_of, error_answer, log_replacement
+from .middleware import ERROR_STATUSES, Presented, SessionMiddleware, error_answer, log_replacement, shared_session
 from .session import Session
 from .stores.base import Store
-from .transports import Cookie, ResponseHeader, Transport
+from .transports import Cookie, ResponseHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,13 +149,16 @@ class Interface(SessionInterface):
         self._middleware = middleware
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
-        """Return the request's session; without the middleware around, open one that Flask saves."""
-        session = request.environ.get(self._middleware.environ_key)
+        """Return the request's session; without a middleware around, open one that Flask saves."""
+        environ, middleware = request.environ, self._middleware
+        session = environ.get(middleware.environ_key)
         if not isinstance(session, FlaskSession):
-            session = FlaskSession(
-                self._middleware.manager, _Presented(self._middleware.transport_for(request.environ), request.environ)
-            )
-            session.is_detached = True
+            shared = shared_session(middleware, environ)
+            if shared is not None:
+                session = FlaskSession(shared._backend, shared._carrier)
+            else:
+                session = FlaskSession(middleware.manager, Presented(middleware, environ))
+                session.is_detached = True
         session.app = app
         return session
 
@@ -215,22 +217,6 @@ class ConfiguredCookie:
             self._cookie = Cookie(*settings)
             self._settings = settings
         return self._cookie
-
-
-class _Presented:
-    """The session ID of a request that did not come through the middleware."""
-
-    can_deliver = True
-
-    def __init__(self, transport: Transport, environ: WSGIEnvironment) -> None:
-        self._transport = transport
-        self._environ = environ
-
-    def session_ids(self) -> Sequence[str]:
-        return self._transport.read(self._environ)
-
-    def client(self) -> Client:
-        return client_of(self._environ)
 
 
 def _follow_logins(app: Flask) -> None:

@@ -428,6 +428,7 @@ class _Given:
     """An ID that came by other ways than a request."""
 
     can_deliver = True
+    state: State | None = None
 
     def __init__(self, session_ids: Sequence[str]) -> None:
         self._session_ids = session_ids

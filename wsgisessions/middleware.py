@@ -92,6 +92,19 @@ def get_session(environ: WSGIEnvironment, environ_key: str = ENVIRON_KEY) -> Ses
     return session
 
 
+def shared_session(middleware: SessionMiddleware, environ: WSGIEnvironment) -> Session | None:
+    """Return the session that another middleware, further out, has opened in the same place and will commit."""
+    session = environ.get(middleware.environ_key)
+    if not isinstance(session, Session):
+        return None
+    exchange = session._carrier
+    # An environ that is used again, as by what retries a request, still has the session of the first time.
+    if not isinstance(exchange, Exchange) or exchange.is_over or not exchange.can_deliver:
+        return None
+    middleware.warn_of_another(exchange.middleware)
+    return session
+
+
 class SessionMiddleware:
     """Wrap a WSGI app, and give each of its requests a session at `environ["wsgisessions.session"]`.
 
@@ -102,7 +115,7 @@ class SessionMiddleware:
         each client is answered by the first that it uses, or by the last.
     :param codec: how values become text; `JSONCodec()` unless given.
     :param environ_key: the session's place in the environ; two middlewares with two keys and two
-        cookie names give a request two sessions.
+        cookie names give a request two sessions. Of two with one key, the outer one's is the session of both.
     :param max_bytes: the most that one session may take.
     :param on_conflict: "last-wins", or "refuse" (409) when two requests change one key.
     :param merges: rules that merge two changes of one key, such as `{"cart": merge.extend}`.
@@ -148,6 +161,8 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request (PEP 3333)."""
+        if self.environ_key in environ and shared_session(self, environ) is not None:
+            return self.app(environ, start_response)
         exchange = Exchange(self, environ, start_response)
         environ[self.environ_key] = exchange.session
         try:
@@ -184,17 +199,28 @@ class SessionMiddleware:
         return list(transport.issue(session_id, self.manager.max_age(state)))
 
     def _warn(self, transport: Transport, environ: WSGIEnvironment) -> None:
+        self._warn_once("transport", transport.warning(environ))
         store = self.manager.store
-        warnings = {"transport": transport.warning(environ)}
         if not store.is_shared and environ.get("wsgi.multiprocess"):
-            warnings["store"] = (
+            self._warn_once(
+                "store",
                 f"{type(store).__name__} is not shared between the processes of this server, so a visitor's"
-                " session is found by one of them only; use SQLiteStore or another shared store"
+                " session is found by one of them only; use SQLiteStore or another shared store",
             )
-        for about, warning in warnings.items():
-            if warning is not None and about not in self._has_warned:
-                self._has_warned.add(about)
-                _logger.warning("%s", warning)
+
+    def warn_of_another(self, outer: SessionMiddleware) -> None:
+        """Tell that the store of this middleware is not used, where the one further out has another."""
+        if outer.manager.store is not self.manager.store:
+            self._warn_once(
+                "outer",
+                f"another SessionMiddleware further out has a session at environ[{self.environ_key!r}], and another"
+                " store; its session is used. For a session beside it, use another environ_key and cookie name",
+            )
+
+    def _warn_once(self, about: str, warning: str | None) -> None:
+        if warning is not None and about not in self._has_warned:
+            self._has_warned.add(about)
+            _logger.warning("%s", warning)
 
 
 class Exchange:
@@ -207,13 +233,14 @@ class Exchange:
     __slots__ = (
         "_environ",
         "_headers",
-        "_middleware",
         "_server_start_response",
         "_server_write",
         "_status",
         "can_deliver",
         "is_over",
+        "middleware",
         "session",
+        "state",
     )
 
     def __init__(
@@ -222,17 +249,18 @@ class Exchange:
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> None:
-        self._middleware = middleware
+        self.middleware = middleware
         self._environ = environ
         self._server_start_response = start_response
         self._status = ""
         self.can_deliver = True
         self.is_over = False
+        self.state: State | None = None
         self.session = middleware.session_class(middleware.manager, self)
 
     def session_ids(self) -> Sequence[str]:
         """Return what the client presents as session IDs."""
-        return self._middleware.transport_for(self._environ).read(self._environ)
+        return self.middleware.transport_for(self._environ).read(self._environ)
 
     def client(self) -> Client:
         """Return who sent the request."""
@@ -264,7 +292,7 @@ class Exchange:
         if not self._status:
             raise AssertionError("the app returned a body before it called start_response() (PEP 3333)")
         headers = self._headers
-        state = self.session._state
+        state = self.state
         if state is not None:
             try:
                 headers = self._commit(state)
@@ -276,8 +304,9 @@ class Exchange:
 
     def answer(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the body of an app that has done its work, or what replaces it."""
-        if self.session._state is None and self.can_deliver and self._status:
+        if self.state is None and self.can_deliver and self._status:
             # Nothing to commit, and nobody left who could touch the session: a twentieth faster than below.
+            self.can_deliver = False
             self._server_start_response(self._status, self._headers)
             return body
         replacement = None
@@ -298,18 +327,18 @@ class Exchange:
 
     def finish(self) -> None:
         """Commit what was changed after the headers had left; a body that never began saves nothing."""
-        if self.is_over or self.session._state is None:
+        if self.is_over:
             return
         if self.can_deliver or self._status.startswith("5"):
             self._abandon()
             return
         try:
-            self._middleware.manager.commit(self.session)
+            self.middleware.manager.commit(self.session)
         except Exception:
             _logger.exception("changes made while the response was being sent could not be saved")
 
     def _commit(self, state: State) -> Headers:
-        middleware = self._middleware
+        middleware = self.middleware
         if self._status.startswith("5"):
             middleware.manager.abandon(self.session, can_deliver=True)
         else:
@@ -322,7 +351,7 @@ class Exchange:
     def _abandon(self) -> None:
         self.is_over = True
         try:
-            self._middleware.manager.abandon(self.session, can_deliver=False)
+            self.middleware.manager.abandon(self.session, can_deliver=False)
         except Exception:
             _logger.exception("a session could not be deleted after its request had failed")
 
@@ -333,6 +362,25 @@ class Exchange:
         status, headers, body = error_answer(error)
         self._server_write = self._server_start_response(status, headers)
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+class Presented:
+    """What a request presents, for a session that no `Exchange` commits."""
+
+    can_deliver = True
+    state: State | None = None
+
+    def __init__(self, middleware: SessionMiddleware, environ: WSGIEnvironment) -> None:
+        self._middleware = middleware
+        self._environ = environ
+
+    def session_ids(self) -> Sequence[str]:
+        """Return what the client presents as session IDs."""
+        return self._middleware.transport_for(self._environ).read(self._environ)
+
+    def client(self) -> Client:
+        """Return who sent the request."""
+        return client_of(self._environ)
 
 
 class Body:

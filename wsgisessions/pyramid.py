@@ -32,6 +32,7 @@ from .middleware import (
     error_answer,
     is_ready,
     log_replacement,
+    shared_session,
 )
 from .session import Session
 from .stores.base import Store
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
 
-_CSRF_TOKEN = "_csrf_token"  # noqa: S105 -- where it is kept
-_FLASH_QUEUE = "_flash_"
+# Pyramid's own names, which its SessionCSRFStoragePolicy and others look up.
+_CSRF_TOKEN = "_csrft_"  # noqa: S105 -- where it is kept
+_FLASH_QUEUE = "_f_"
 
 
 def session_factory(store: Store, **options: Any) -> Callable[[Request], PyramidSession]:
@@ -57,6 +59,9 @@ def session_factory(store: Store, **options: Any) -> Callable[[Request], Pyramid
     middleware = PyramidMiddleware(_no_app, store, **options)
 
     def open_session(request: Request) -> PyramidSession:
+        shared = shared_session(middleware, request.environ)
+        if shared is not None:
+            return PyramidSession(shared._backend, shared._carrier)
         sent: list[tuple[str, Headers]] = []
 
         def start_response(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:

@@ -73,12 +73,11 @@ class Session(MutableMapping[str, Any]):
     response's headers are due, one more. Safe to use from several threads of one request.
     """
 
-    __slots__ = ("_backend", "_carrier", "_state")
+    __slots__ = ("_backend", "_carrier")
 
     def __init__(self, backend: Backend, carrier: Carrier) -> None:
         self._backend = backend
         self._carrier = carrier
-        self._state: State | None = None
 
     # --- the mapping
 
@@ -332,14 +331,17 @@ class Session(MutableMapping[str, Any]):
 
     # --- laziness
 
+    @property
+    def _state(self) -> State | None:
+        return self._carrier.state
+
     def _use(self) -> State:
-        state = self._state
-        if state is None:
+        carrier = self._carrier
+        if carrier.state is None:
             with _first_use:
-                if self._state is None:
-                    self._state = State(self._carrier, self._backend.codec)
-                state = self._state
-        return state
+                if carrier.state is None:
+                    carrier.state = State(carrier, self._backend.codec)
+        return carrier.state
 
     def _look(self) -> State:
         state = self._use()
@@ -350,7 +352,7 @@ class Session(MutableMapping[str, Any]):
         return state
 
     def _read(self) -> State:
-        state = self._state
+        state = self._carrier.state
         if state is None or not state.is_loaded:
             state = self._look()
         state.was_read = True

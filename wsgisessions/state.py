@@ -27,7 +27,13 @@ _logger = logging.getLogger("wsgisessions")
 
 
 class Carrier(Protocol):
-    """What brought the request's session ID, and takes a new one back."""
+    """What brought the request's session ID, and takes a new one back.
+
+    All `Session` objects of one carrier are the same session, each framework's in its own class.
+    """
+
+    state: State | None
+    """None until the session is used."""
 
     @property
     def can_deliver(self) -> bool:

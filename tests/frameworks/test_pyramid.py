@@ -7,29 +7,33 @@ import pytest
 pytest.importorskip("pyramid", reason="pip install 'wsgisessions[pyramid]'")
 
 from pyramid.config import Configurator
+from pyramid.csrf import SessionCSRFStoragePolicy, get_csrf_token
 from pyramid.interfaces import ISession, ISessionFactory
 from pyramid.response import Response
 from webtest import TestApp
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyClass, verifyObject
 
-from wsgisessions import MemoryStore, StoreUnavailable, get_session
+from wsgisessions import MemoryStore, SessionMiddleware, StoreUnavailable, get_session
 from wsgisessions.pyramid import PyramidSession, session_factory
 
 
 class Site:
     """A Pyramid app whose one view is the test's, and its visitor."""
 
-    def __init__(self, store, include=True, **options):
+    def __init__(self, store, include=True, configure=None, wrap=None, **options):
         self.store = store
         config = Configurator(session_factory=session_factory(store, **options))
         if include:
             config.include("wsgisessions.pyramid")
         config.add_route("home", "/")
         config.add_view(lambda request: self.view(request), route_name="home")
-        self.client = TestApp(config.make_wsgi_app(), extra_environ={"wsgi.url_scheme": "https"})
+        if configure:
+            configure(config)
+        app = config.make_wsgi_app()
+        self.client = TestApp(wrap(app) if wrap else app, extra_environ={"wsgi.url_scheme": "https"})
 
-    def get(self, view, **options):
+    def get(self, view, method="GET", **options):
         results = []
 
         def answer(request):
@@ -38,7 +42,7 @@ class Site:
             return result if isinstance(result, Response) else Response("body")
 
         self.view = answer
-        response = self.client.get("/", **options)
+        response = getattr(self.client, method.lower())("/", **options)
         response.result = results[-1] if results else None
         if hasattr(self.store, "taken"):
             response.commands = self.store.taken()
@@ -273,3 +277,32 @@ def test_the_apps_own_exception_view_goes_first(store):
     config.add_view(lambda request: Response(str(request.session.get("n"))), route_name="home")
     client = TestApp(config.make_wsgi_app(), extra_environ={"wsgi.url_scheme": "https"})
     assert client.get("/", headers={"Cookie": f"id={'A' * 32}"}, status=503).text == "sorry"
+
+
+def test_under_a_middleware_it_is_the_session_of_that(store):
+    site = Site(store, wrap=lambda app: SessionMiddleware(app, store))
+
+    def view(request):
+        get_session(request.environ)["outer"] = 1
+        request.session["inner"] = 2
+        request.session.flash("both")
+
+    response = site.get(view)
+    assert response.commands == ["create"]
+    assert len(response.headers.getall("Set-Cookie")) == 1
+    assert site.get(lambda request: dict(request.session)).result == {"outer": 1, "inner": 2, "_f_": ["both"]}
+
+
+@pytest.mark.parametrize("policy", [None, SessionCSRFStoragePolicy()])
+def test_pyramids_csrf_protection(store, policy):
+    def configure(config):
+        if policy:
+            config.set_csrf_storage_policy(policy)
+        config.set_default_csrf_options(require_csrf=True, check_origin=False)
+
+    site = Site(store, configure=configure)
+    token = site.get(lambda request: get_csrf_token(request)).result
+    assert site.get(lambda request: request.session.get_csrf_token()).result == token
+    site.get(set_n, "POST", status=400)
+    site.get(set_n, "POST", headers={"X-CSRF-Token": token})
+    assert site.get(get_n).result == 1

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import parse_cookie
 
-from ..devices import Client
 from ..errors import ConfigurationError
-from ..middleware import Headers, SessionMiddleware, client_of
+from ..middleware import Headers, Presented, SessionMiddleware
 from ..session import Session
 from ..transports import Header
 
@@ -44,7 +43,7 @@ def open_session(app: Any, client: Any) -> Iterator[Session]:
             "open_session(app, client) takes a werkzeug or Flask test client, a WebTest TestApp or a WSGI environ;"
             f" got {type(client).__name__}"
         )
-    session = middleware.session_class(middleware.manager, _Carrier(middleware, environ))
+    session = middleware.session_class(middleware.manager, Presented(middleware, environ))
     yield session
     middleware.manager.commit(session)
     headers = [] if session._state is None else middleware.session_headers(session._state, environ)
@@ -52,22 +51,6 @@ def open_session(app: Any, client: Any) -> Iterator[Session]:
         _remember(middleware, client, headers)
     elif headers:
         _answer(middleware, client, lambda environ: headers)
-
-
-class _Carrier:
-    """What a client's request presents."""
-
-    can_deliver = True
-
-    def __init__(self, middleware: SessionMiddleware, environ: WSGIEnvironment) -> None:
-        self._session_ids = middleware.transport_for(environ).read(environ)
-        self._client = client_of(environ)
-
-    def session_ids(self) -> Any:
-        return self._session_ids
-
-    def client(self) -> Client:
-        return self._client
 
 
 def _find_middleware(app: Any) -> SessionMiddleware:
