@@ -73,3 +73,10 @@ def test_a_ready_made_client_serves_and_stays_open(client, open_fresh, make_key,
 def test_what_makes_no_sense_is_refused(server, options, message):
     with pytest.raises(ConfigurationError, match=message):
         MongoDBStore(server, **options)
+
+
+def test_a_name_that_no_patch_could_change_is_damage(url, client, open_fresh, make_key, make_record):
+    store, key = open_fresh("mongodb", url, collection="damaged_names"), make_key()
+    store.create(key, make_record({"n": "1"}))
+    client.get_default_database()["damaged_names"].update_one({"key": key}, {"$set": {"values": {"%6E": "2"}}})
+    assert store.load(key) is None

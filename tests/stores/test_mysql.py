@@ -133,3 +133,12 @@ def test_no_statement_is_for_mariadb_alone():
 def test_what_makes_no_sense_is_refused(server, options, message):
     with pytest.raises(ConfigurationError, match=message):
         MySQLStore(server, **options)
+
+
+def test_a_name_that_no_patch_could_change_is_damage(url, connect, open_fresh, make_key, make_record):
+    store, key = open_fresh("mysql", url, table="damaged_names"), make_key()
+    store.create(key, make_record({"n": "1"}))
+    with connect(autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE damaged_names SET `values` = %s WHERE `key` = %s", ('{"%6E": "2"}', key))
+        assert store.load(key) is None
+        cursor.execute("DROP TABLE damaged_names")
