@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, Response, current_app
 from flask.sessions import SessionInterface, SessionMixin
 
+from .answers import ERROR_STATUSES, error_answer, log_replacement
 from .errors import ConfigurationError, SessionError
 from .expiry import OnInactivity
 from .manager import SessionManager
-from .middleware import ERROR_STATUSES, Presented, SessionMiddleware, error_answer, log_replacement, shared_session
+from .middleware import Presented, SessionMiddleware, shared_session
 from .session import Session
 from .stores.base import Store
 from .transports import Cookie, ResponseHeader

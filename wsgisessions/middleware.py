@@ -22,17 +22,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from .answers import ERROR_STATUSES, error_answer, log_replacement
 from .codec import Codec
 from .devices import Client, KeepClient
-from .errors import (
-    ConfigurationError,
-    LockLost,
-    LockTimeout,
-    SessionConflict,
-    SessionError,
-    SessionInterrupted,
-    StoreUnavailable,
-)
+from .errors import ConfigurationError
 from .expiry import Expiry, OnSessionEnd
 from .manager import OnConflict, SessionManager
 from .merge import Rule
@@ -48,29 +41,6 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 
 ENVIRON_KEY = "wsgisessions.session"
-
-# What a visitor is told when a request failed because of its session, where it is not simply a 500.
-ERROR_STATUSES: Mapping[type[SessionError], tuple[str, str]] = {
-    StoreUnavailable: (
-        "503 Service Unavailable",
-        "Your session cannot be reached at the moment. Please try again.",
-    ),
-    LockTimeout: ("503 Service Unavailable", "Your session is busy. Please try again."),
-    SessionConflict: (
-        "409 Conflict",
-        "Another request changed the same data. Please try again.",
-    ),
-    LockLost: (
-        "409 Conflict",
-        "Another request changed the same data. Please try again.",
-    ),
-    SessionInterrupted: (
-        "400 Bad Request",
-        "Your session has ended. Please reload the page.",
-    ),
-}
-_OTHER_ERRORS = ("500 Internal Server Error", "Your session could not be saved.")
-_RETRY_AFTER_SECONDS = "5"
 
 # Servers that send the headers which are there when the app returns, although PEP 3333 lets them come with the first
 # chunk (emmett-framework/granian#845).
@@ -447,25 +417,6 @@ def _listed(transport: Transport | Sequence[Transport] | None) -> list[Transport
 def client_of(environ: WSGIEnvironment) -> Client:
     """Return who sent a request."""
     return Client(environ.get("HTTP_USER_AGENT"), environ.get("REMOTE_ADDR"))
-
-
-def error_answer(error: BaseException) -> tuple[str, Headers, bytes]:
-    """Return what a visitor is told instead of the app's response: status, headers and body."""
-    status, text = next((told for kind, told in ERROR_STATUSES.items() if isinstance(error, kind)), _OTHER_ERRORS)
-    body = f"{text}\n".encode()
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        ("Cache-Control", "no-store"),
-    ]
-    if status.startswith("503"):
-        headers.append(("Retry-After", _RETRY_AFTER_SECONDS))
-    return status, headers, body
-
-
-def log_replacement(error: BaseException) -> None:
-    """Tell the log why a visitor did not get the app's response."""
-    _logger.error("the response was replaced, because of its session: %s", error, exc_info=error)
 
 
 def is_ready(body: object, environ: WSGIEnvironment) -> bool:

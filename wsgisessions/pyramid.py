@@ -23,15 +23,13 @@ from pyramid.interfaces import ISession
 from pyramid.response import Response
 from zope.interface import implementer
 
+from .answers import ERROR_STATUSES, error_answer, log_replacement
 from .middleware import (
-    ERROR_STATUSES,
     Body,
     Exchange,
     Headers,
     SessionMiddleware,
-    error_answer,
     is_ready,
-    log_replacement,
     shared_session,
 )
 from .session import Session
