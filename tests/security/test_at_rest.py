@@ -31,7 +31,7 @@ def all_documents(server):
 FLUSHES = {
     "redis": lambda server: server.run("SAVE"),
     "postgres": lambda server: server.run("CHECKPOINT"),
-    "mysql": lambda server: server.run("SET GLOBAL innodb_fast_shutdown = 0"),
+    "mysql": lambda server: server.run("FLUSH TABLES wsgisessions FOR EXPORT"),
     "mongodb": lambda server: None,
 }
 
