@@ -609,6 +609,13 @@ class Nginx(Server):
             pass
 
 
+class Apache(Server):
+    """What mod_wsgi is built with, and runs in; mod_wsgi-express starts it."""
+
+    programs = ("apache2", "apxs", "gcc")
+    package = "apache2-bin apache2-dev gcc libc6-dev python3-dev"
+
+
 class Chromium(Server):
     """A browser and its driver, which Selenium starts."""
 
@@ -617,6 +624,7 @@ class Chromium(Server):
 
 
 KINDS = {
+    "apache": Apache,
     "chromium": Chromium,
     "nginx": Nginx,
     "redis": Redis,

@@ -28,14 +28,15 @@ def name_of(command):
 
 
 @pytest.fixture
-def serve():
+def serve(server_class):
     """Return a function that makes a site of a command of the guide."""
 
     def serve(command, store_url=None, *more):
         program = command.split()[0]
+        if program == "mod_wsgi-express":
+            server_class("apache")
         if not (Path(sys.executable).parent / program).exists():
-            # mod_wsgi is built against Apache and is not among the tests' dependencies.
-            give_up = pytest.fail if os.environ.get("CI") and program != "mod_wsgi-express" else pytest.skip
+            give_up = pytest.fail if os.environ.get("CI") else pytest.skip
             give_up(f"{program} is not installed beside this Python")
         return Site(command, store_url, *more)
 
@@ -83,15 +84,7 @@ def test_the_guide_has_every_server():
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_a_server_serves_sessions(serve, server_url, command, store):
-    more = []
-    if command.startswith("mod_wsgi"):
-        more = ["--server-root", "httpd"]
-        if os.geteuid() == 0:
-            # Apache leaves root's rights, and must then find Python and this package.
-            user = ["runuser", "-u", "www-data", "--"]
-            if subprocess.run([*user, sys.executable, "-c", "import wsgisessions"], cwd="/").returncode != 0:
-                pytest.skip(f"www-data may not read {sys.executable} or what it imports")
-            more += ["--user", "www-data", "--group", "www-data"]
+    more = ["--server-root", "httpd"] if command.startswith("mod_wsgi") else []
     with serve(command, None if store == "sqlite" else server_url(store), *more) as site:
         check(site)
 
