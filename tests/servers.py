@@ -312,7 +312,9 @@ class Sentinel(Redis):
             f"port {self.port}\nbind 127.0.0.1\nrequirepass {PASSWORD}\ndir {self.folder}\n"
             f"sentinel monitor main 127.0.0.1 {self.master.port} 1\n"
             f"sentinel auth-pass main {PASSWORD}\n"
-            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+            # A busy machine can make a sentinel stop judging for 30 seconds. Afterwards it promotes no replica that
+            # has missed its master for ten times as long as this.
+            "sentinel down-after-milliseconds main 4000\nsentinel failover-timeout main 3000\n"
         )
 
     def command(self):
