@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from wsgisessions import OnInactivity, SessionManager
+from wsgisessions import OnInactivity, OnSessionEnd, SessionManager
 
 
 def fill(session):
@@ -138,6 +138,17 @@ def test_popping_the_last_key_deletes_the_session_if_it_is_still_empty(visitor):
     assert response.commands == ["load", "update", "delete if empty"]
     assert "Max-Age=0" in response.headers["Set-Cookie"]
     assert visitor.cookie == ""
+
+
+def test_an_expiry_of_its_own_does_not_keep_an_empty_session(visitor):
+    def lasts(session):
+        session.expiry = OnInactivity(timedelta(days=7))
+
+    visitor.get(lasts)
+    assert visitor.get(lambda session: session.clear()).commands == ["load", "update", "delete if empty"]
+    assert visitor.cookie == ""
+    visitor.get(lambda session: session.update(n=1))
+    assert visitor.get(lambda session: session.expiry).result == OnSessionEnd()
 
 
 def test_popping_the_last_key_spares_what_another_request_adds(visitor):

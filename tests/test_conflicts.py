@@ -1,8 +1,18 @@
 """Two requests that change one key at once: the last wins, the later is refused, or both merge."""
 
+import json
+
 import pytest
 
-from wsgisessions import ConfigurationError, SessionConflict, SessionManager, merge
+from wsgisessions import (
+    ConfigurationError,
+    JSONCodec,
+    MemoryStore,
+    SessionConflict,
+    SessionManager,
+    SessionMiddleware,
+    merge,
+)
 
 
 def race(store, mine, theirs, *, start=None, **options):
@@ -194,7 +204,9 @@ def test_a_session_deleted_while_it_is_merged_stays_deleted(store):
         ({"merges": {"k": "add"}}, r"function of \(base, mine, theirs\)"),
         ({"max_bytes": 0}, "max_bytes"),
         ({"max_bytes": "1k"}, "max_bytes"),
-        ({"expiry": 1800}, "OnSessionEnd, OnInactivity or AtDateTime"),
+        ({"expiry": 1800}, r"expiry is OnInactivity\(timedelta.*got int"),
+        ({"codec": JSONCodec}, r"such as JSONCodec\(\); got the class JSONCodec itself"),
+        ({"codec": json}, "got module"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_at_once(store, options, message):
@@ -202,6 +214,12 @@ def test_options_that_make_no_sense_are_refused_at_once(store, options, message)
         SessionManager(store, **options)
 
 
-def test_a_store_that_is_none_is_refused_at_once():
-    with pytest.raises(ConfigurationError, match=r"open_store\(url\)"):
-        SessionManager("sqlite:///x.db")
+@pytest.mark.parametrize(("store", "got"), [("sqlite:///x.db", "str"), (MemoryStore, "the class MemoryStore itself")])
+def test_a_store_that_is_none_is_refused_at_once(store, got):
+    with pytest.raises(ConfigurationError, match=rf"open_store\(url\); got {got}"):
+        SessionManager(store)
+
+
+def test_the_app_comes_before_the_store():
+    with pytest.raises(ConfigurationError, match="takes the app, then the store; got MemoryStore as the app"):
+        SessionMiddleware(MemoryStore(), MemoryStore())

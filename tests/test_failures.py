@@ -182,6 +182,31 @@ def test_a_write_after_a_read_whose_session_went_away_is_a_400(browser, caplog):
     assert browser.get(dict, cookie=cookie).result == {}
 
 
+@pytest.mark.parametrize("fact", ["id", "owner", "is_new", "created_at", "expires_at", "expires_in"])
+def test_what_the_store_knows_of_a_session_is_read_too(browser, fact):
+    browser.get(lambda session: (session.login("ann"), session.update(n=1)))
+    manager = browser.middleware.manager
+
+    def view(session):
+        getattr(session, fact)
+        manager.revoke_all("ann")
+        session["private"] = 1
+
+    assert browser.get(view).status == "400 Bad Request"
+
+
+def test_a_login_is_no_read(browser):
+    browser.get(lambda session: session.login("ann"))
+    manager = browser.middleware.manager
+
+    def view(session):
+        session.login("ann")
+        manager.revoke_all("ann")
+
+    assert browser.get(view).status == "200 OK"
+    assert browser.get(lambda session: session.owner).result == "ann"
+
+
 def test_a_write_without_a_read_whose_session_went_away_starts_another(browser):
     browser.get(lambda session: session.update(n=1, m=1))
     old = browser.cookie

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -173,7 +174,7 @@ def test_a_new_session_has_nobody_to_wait_for(manager):
     assert manager.open(session.id)["n"] == 1
 
 
-@pytest.mark.parametrize("options", [{"timeout": -1}, {"lease": 0}])
+@pytest.mark.parametrize("options", [{"timeout": -1}, {"lease": 0}, {"timeout": timedelta(seconds=1)}])
 def test_times_that_make_no_sense_are_refused(manager, options):
     with pytest.raises(ConfigurationError), manager.open().lock(**options):
         pass

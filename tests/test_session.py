@@ -202,6 +202,24 @@ def test_names_from_elsewhere_say_what_to_write_here(manager, name, advice):
         getattr(manager.open(), name)
 
 
+@pytest.mark.parametrize("name", ["modified", "permanent"])
+def test_setting_a_name_from_elsewhere_says_what_to_write_here(manager, name):
+    with pytest.raises(AttributeError, match="write "):
+        setattr(manager.open(), name, True)
+
+
+def test_it_merges_like_a_dict(visit):
+    def view(session):
+        session["a"] = 1
+        session |= {"b": 2}
+        assert session | {"a": 3} == {"a": 3, "b": 2}
+        copy = session.copy()
+        copy["c"] = 3
+
+    visit(view)
+    assert visit(dict) == {"a": 1, "b": 2}
+
+
 def test_it_cannot_be_pickled_by_accident(manager):
     with pytest.raises((TypeError, AttributeError)):
         pickle.dumps(manager.open())
@@ -260,7 +278,7 @@ def test_login_again_keeps_the_data(visit):
 
 @pytest.mark.parametrize("owner", ["", None, 7])
 def test_login_needs_an_owner(manager, owner):
-    with pytest.raises(SessionError, match="owner's ID as a str"):
+    with pytest.raises(SessionError, match=r"an owner is a str|got an empty str"):
         manager.open().login(owner)
 
 
@@ -276,6 +294,13 @@ def test_an_owner_keeps_an_empty_session_alive(visit):
     visit(lambda session: (session.login("ann"), session.update(a=1)))
     visit(lambda session: session.pop("a"))
     assert visit(lambda session: session.owner) == "ann"
+
+
+@pytest.mark.parametrize("owner", [None, 7])
+def test_what_is_no_owner_has_no_sessions_to_end_or_to_list(manager, owner):
+    for call in (manager.revoke_all, manager.sessions):
+        with pytest.raises(SessionError, match=r"such as str\(user\.id\); got"):
+            call(owner)
 
 
 def test_revoke_all_ends_every_session_of_an_owner(manager):

@@ -47,6 +47,18 @@ class ModelGuest(pydantic.BaseModel):
 kinds = pytest.mark.parametrize("kind", [Guest, AttrsGuest, StructGuest, ModelGuest])
 
 
+def test_a_bucket_needs_defaults(browser):
+    @dataclass
+    class Demanding:
+        views: int
+
+    def view(session):
+        with pytest.raises(EncodeError, match=r"session\.bucket\(Demanding\) needs defaults"):
+            session.bucket(Demanding)
+
+    browser.get(view)
+
+
 @kinds
 def test_a_bucket_is_made_with_its_defaults_and_keeps_its_changes(browser, kind):
     def view(session):

@@ -38,6 +38,10 @@ class SessionPlugin:
     api = 2
 
     def __init__(self, keyword: str = "session", environ_key: str = ENVIRON_KEY) -> None:
+        if not isinstance(keyword, str) or not keyword.isidentifier():
+            raise ConfigurationError(
+                "SessionPlugin(keyword=...) is the name of the views' argument; the store goes to SessionMiddleware"
+            )
         self.keyword = keyword
         self.environ_key = environ_key
 

@@ -11,11 +11,10 @@ from typing import Any
 
 from .codec import Codec
 from .errors import DecodeError, EncodeError, SessionError
+from .record import RESERVED_PREFIX
 
-RESERVED_PREFIX = "wsgisessions."
-"""Starts the keys under which this package stores things of its own; the app cannot see or take them."""
-OWN_EXPIRY = "wsgisessions.expiry"
-OWN_CLIENT = "wsgisessions.client"
+OWN_EXPIRY = f"{RESERVED_PREFIX}expiry"
+OWN_CLIENT = f"{RESERVED_PREFIX}client"
 
 
 class _Live:
@@ -104,15 +103,14 @@ class Contents:
             return self.read_as(key, type)
         except KeyError:
             check_key(key)
-        value = type()
-        self._live[key] = [
-            _Live(
-                value,
-                self._encode(key, value, self._codec.encode_typed),
-                type,
-                self._codec.encode_typed,
-            )
-        ]
+        try:
+            value = type()
+        except (TypeError, ValueError) as error:
+            raise EncodeError(
+                f"session.bucket({type.__name__}) needs defaults for all of its fields: {error}"
+            ) from error
+        text = self._encode(key, value, self._codec.encode_typed)
+        self._live[key] = [_Live(value, text, type, self._codec.encode_typed)]
         self._buckets.add(key)
         return value
 

@@ -139,7 +139,7 @@ def dump_expiry(expiry: Expiry) -> str:
         if isinstance(expiry, cls):
             return msgspec.json.encode([kind, expiry.idle, expiry.absolute]).decode()
     raise ConfigurationError(
-        f"session.expiry takes OnSessionEnd, OnInactivity or AtDateTime; got {type(expiry).__name__}"
+        f"expiry is OnInactivity(timedelta(minutes=30)), OnSessionEnd() or AtDateTime(...); got {type(expiry).__name__}"
     )
 
 

@@ -16,6 +16,7 @@ No `SECRET_KEY` is needed. `Sessions(app, store, flask_login=True)` ties the ses
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 EXTENSION = "wsgisessions"
+
+_logger = logging.getLogger("wsgisessions")
 
 
 class Sessions:
@@ -68,6 +71,10 @@ class Sessions:
     def init_app(self, app: Flask, store: Store | None = None) -> None:
         """Serve an app, on this store or the one given before."""
         store = self._store if store is None else store
+        if not isinstance(app, Flask):
+            raise ConfigurationError(
+                f"Sessions takes the Flask app, then the store; got {type(app).__name__} as the app"
+            )
         if store is None:
             raise ConfigurationError("Sessions needs a store, such as Sessions(app, SQLiteStore('sessions.db'))")
         if EXTENSION in app.extensions:
@@ -82,11 +89,21 @@ class Sessions:
             app.register_error_handler(error, _show_error)
         if self._flask_login:
             _follow_logins(app)
+        if "SESSION_TYPE" in app.config:
+            _logger.warning(
+                "Flask-Session's SESSION_TYPE and the options beside it are not read; docs/migrating.md says what to"
+                " write for each"
+            )
 
     @staticmethod
     def manager(app: Flask) -> SessionManager:
-        """Return the app's manager, to end sessions of other devices and the like."""
-        middleware: SessionMiddleware = app.extensions[EXTENSION]
+        """Return the app's manager, to end sessions of other devices and the like.
+
+        :raises ConfigurationError: the app has no `Sessions`.
+        """
+        middleware: SessionMiddleware | None = app.extensions.get(EXTENSION)
+        if middleware is None:
+            raise ConfigurationError("this app has no Sessions yet; call Sessions(app, store) first")
         return middleware.manager
 
 
@@ -98,6 +115,13 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
 
     is_detached = False
     """Whether it was opened without the middleware, as `client.session_transaction()` does."""
+
+    def clear(self) -> None:
+        """Remove every key, and with them `permanent`."""
+        super().clear()
+        # Without a header the cookie stays as it is, and so does the session's end.
+        if self._carrier.can_deliver and self.expiry != self._backend.expiry:
+            self.expiry = self._backend.expiry
 
     @property
     def permanent(self) -> bool:
@@ -162,6 +186,10 @@ class Interface(SessionInterface):
                 session.is_detached = True
         session.app = app
         return session
+
+    def regenerate(self, session: Session) -> None:
+        """Give a session a new ID, by Flask-Session's name for it; the same as `session.cycle_id()`."""
+        session.cycle_id()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Commit a session that no middleware will commit, such as a test's."""

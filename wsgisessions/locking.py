@@ -108,6 +108,9 @@ def check_times(timeout: float, lease: float) -> None:
 
     :raises ConfigurationError: a negative time-out, or a lease that is over at once.
     """
+    for name, seconds in (("timeout", timeout), ("lease", lease)):
+        if not isinstance(seconds, (int, float)):
+            raise ConfigurationError(f"session.lock({name}=...) is in seconds; got {type(seconds).__name__}")
     if timeout < 0:
         raise ConfigurationError(f"session.lock(timeout=...) is in seconds, 0 or more; got {timeout!r}")
     if lease <= 0:

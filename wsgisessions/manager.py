@@ -16,7 +16,7 @@ from .contents import OWN_CLIENT, OWN_EXPIRY, Changes, check_key
 from .devices import Client, KeepClient, SessionInfo, dump_client, load_client
 from .errors import ConfigurationError, SessionError, SessionInterrupted, SessionTooLarge
 from .expiry import Expiry, OnSessionEnd, dump_expiry
-from .identifiers import hash_session_id, new_session_id
+from .identifiers import hash_session_id, is_session_id, new_session_id
 from .locking import ThreadLocks, check_times, leased
 from .merge import Rule
 from .patching import Applied, Patching
@@ -24,7 +24,7 @@ from .purging import PeriodicPurge, purge
 from .record import Clock, Outcome, Patch, Record, utc_now
 from .sealing import EncryptedCodec, Seal
 from .session import Session
-from .state import Notice, State, Stored, split_texts
+from .state import Notice, State, Stored, check_owner, split_texts
 from .stores.base import Store
 
 OnConflict = Literal["last-wins", "refuse"]
@@ -153,7 +153,9 @@ class SessionManager:
         """Return an owner's sessions, the last seen first. One round trip.
 
         :param current: the session of the request, to be marked.
+        :raises SessionError: the owner is no str.
         """
+        check_owner(owner)
         state = None if current is None else current._look()
         own_key = None if state is None or state.stored is None else state.stored.key
         found = [self._describe(key, record, own_key) for key, record in self.store.find(owner)]
@@ -163,11 +165,19 @@ class SessionManager:
         """End the session of a handle, and tell whether there was one. One round trip.
 
         A request of it that is running already may finish; its next one has no session.
+
+        :raises SessionError: a session ID is not a handle.
         """
+        if is_session_id(handle):
+            raise SessionError("revoke() takes a handle of manager.sessions(owner); got what may be a session ID")
         return self.store.delete(handle)
 
     def revoke_all(self, owner: str) -> int:
-        """End every session of an owner, and return how many there were. One round trip."""
+        """End every session of an owner, and return how many there were. One round trip.
+
+        :raises SessionError: the owner is no str.
+        """
+        check_owner(owner)
         return self.store.delete_owner(owner)
 
     def revoke_others(self, session: Session) -> int:
@@ -402,9 +412,11 @@ class SessionManager:
     def _check(self, on_conflict: str, merges: Mapping[str, Rule]) -> None:
         if not isinstance(self.store, Store):
             raise ConfigurationError(
-                f"the store must be a wsgisessions Store, such as MemoryStore() or open_store(url);"
-                f" got {type(self.store).__name__}"
+                "the store is a wsgisessions Store, such as MemoryStore(), RedisStore(client) or open_store(url);"
+                f" got {_kind_of(self.store)}"
             )
+        if isinstance(self.codec, type) or not hasattr(self.codec, "is_immutable"):
+            raise ConfigurationError(f"codec is a Codec, such as JSONCodec(); got {_kind_of(self.codec)}")
         if on_conflict not in get_args(OnConflict):
             raise ConfigurationError(f'on_conflict is "last-wins" or "refuse"; got {on_conflict!r}')
         if self._max_bytes is not None and (not isinstance(self._max_bytes, int) or self._max_bytes <= 0):
@@ -422,6 +434,10 @@ class SessionManager:
                 raise ConfigurationError(
                     f"merges[{key!r}] is a function of (base, mine, theirs), such as merge.add; got {rule!r}"
                 )
+
+
+def _kind_of(option: object) -> str:
+    return f"the class {option.__name__} itself" if isinstance(option, type) else type(option).__name__
 
 
 class _Given:

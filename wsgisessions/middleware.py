@@ -112,6 +112,10 @@ class SessionMiddleware:
         max_per_owner: int | None = None,
         keep_client: KeepClient | None = None,
     ) -> None:
+        if not callable(app):
+            raise ConfigurationError(
+                f"SessionMiddleware takes the app, then the store; got {type(app).__name__} as the app"
+            )
         self.app = app
         self.manager = SessionManager(
             store,
@@ -409,7 +413,7 @@ def _listed(transport: Transport | Sequence[Transport] | None) -> list[Transport
     if transport is None:
         return [Cookie()]
     transports = list(transport) if isinstance(transport, Sequence) else [transport]
-    if not transports or not all(hasattr(each, "read") and hasattr(each, "issue") for each in transports):
+    if not transports or any(isinstance(each, type) or not hasattr(each, "issue") for each in transports):
         raise ConfigurationError("transport is Cookie(...), Header(...) or a list of them")
     return transports
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum, auto
 
+RESERVED_PREFIX = "wsgisessions."
+"""Starts the session keys of what this package keeps for itself; the app can neither see nor take them."""
+
 Clock = Callable[[], datetime]
 
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 from .codec import JSONCodec
 from .encryption import Cipher, Keyring
 from .errors import ConfigurationError
-from .record import Patch, Record
+from .record import RESERVED_PREFIX, Patch, Record
 from .secret_keys import SecretKeys
 
-DATA_KEY = "wsgisessions.key"
+DATA_KEY = f"{RESERVED_PREFIX}key"
 """The field of the encrypted data key."""
 
 _DATA_KEY_BYTES = 32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, overload
@@ -12,16 +12,18 @@ from .codec import Codec
 from .errors import SessionError
 from .expiry import Expiry, dump_expiry
 from .record import Clock
-from .state import Carrier, State
+from .state import Carrier, State, check_owner
 
 T = TypeVar("T")
 D = TypeVar("D")
+S = TypeVar("S", bound="Session")
 
 _first_use = threading.Lock()
 
 # What peers call things, and what to write here.
 _ELSEWHERE = {
     "session_key": "session.id",
+    "session_id": "session.id",
     "sid": "session.id",
     "cycle_key": "session.cycle_id()",
     "regenerate": "session.cycle_id()",
@@ -32,7 +34,15 @@ _ELSEWHERE = {
     "set_expiry": "session.expiry = OnInactivity(...), OnSessionEnd(...) or AtDateTime(...)",
     "get_expiry_age": "session.expires_in",
     "get_expiry_date": "session.expires_at",
-    "last_accessed": "session.expires_at and session.expiry",
+    "created": "session.created_at",
+    "last_accessed": "manager.sessions(owner), whose items have last_seen",
+    "get_by_id": "SessionManager.open(session_id)",
+    "touch": "nothing: using a session puts its end off",
+    "timeout": "session.expiry = OnInactivity(...)",
+    "cookie": "session.expiry = OnInactivity(...); attributes are the middleware's, transport=Cookie(...)",
+    "revert": "session.reload()",
+    "user": "session.owner",
+    "user_id": "session.owner",
     "modified": "nothing: changes are found by themselves, in nested values too (see session.is_modified)",
     "accessed": "session.is_loaded",
     "new": "session.is_new",
@@ -63,6 +73,15 @@ class Backend(Protocol):
     def revoke_others(self, session: Session) -> int:
         """End the owner's other sessions."""
         ...
+
+
+def _say_what_to_write(name: str) -> property:
+    """Return an attribute that is not there, and that cannot be set without being told so."""
+
+    def refuse(session: Session, value: object) -> None:
+        session.__getattr__(name)
+
+    return property(None, refuse)
 
 
 class Session(MutableMapping[str, Any]):
@@ -159,18 +178,29 @@ class Session(MutableMapping[str, Any]):
             bucket: T = state.contents.bucket(type.__qualname__ if key is None else key, type)
             return bucket
 
+    def copy(self) -> dict[str, Any]:
+        """Return the keys and values as a dict."""
+        return dict(self)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def __ior__(self: S, other: Mapping[str, Any]) -> S:
+        self.update(other)
+        return self
+
     # --- what it is
 
     @property
     def id(self) -> str | None:
         """The session ID that the client holds; None until the store has the session. A secret."""
-        stored = self._look().stored
+        stored = self._read().stored
         return None if stored is None else stored.session_id
 
     @property
     def is_new(self) -> bool:
         """Whether the store does not have this session (yet)."""
-        return self._look().stored is None
+        return self._read().stored is None
 
     @property
     def is_modified(self) -> bool:
@@ -199,13 +229,13 @@ class Session(MutableMapping[str, Any]):
     @property
     def created_at(self) -> datetime | None:
         """When the session was first stored, in UTC; None for a new one."""
-        stored = self._look().stored
+        stored = self._read().stored
         return None if stored is None else stored.record.created_at
 
     @property
     def expires_at(self) -> datetime | None:
         """When the session ends unless it is used again, in UTC; None for a new one."""
-        state = self._look()
+        state = self._read()
         if state.stored is None:
             return None
         if state.expiry_changed:
@@ -235,10 +265,7 @@ class Session(MutableMapping[str, Any]):
     @property
     def owner(self) -> str | None:
         """Whose session this is, as `login` was told; None for a visitor who is not logged in."""
-        state = self._look()
-        if state.new_owner is not None:
-            return state.new_owner
-        return None if state.stored is None else state.stored.record.owner
+        return self._read().owner
 
     # --- what it can do
 
@@ -248,12 +275,13 @@ class Session(MutableMapping[str, Any]):
         What the visitor collected before stays, but the data of another owner is flushed first.
         One load now, one rename (or create) at the commit.
         """
-        if not isinstance(owner, str) or not owner:
-            raise SessionError(f"login() takes the owner's ID as a str that is not empty; got {type(owner).__name__}")
+        check_owner(owner)
+        if not owner:
+            raise SessionError("login() takes the owner's ID; got an empty str")
         state = self._look()
         with state.lock:
             state.require_delivery("session.login()")
-            if self.owner not in (None, owner):
+            if state.owner not in (None, owner):
                 self.flush()
             state.new_owner = owner
             state.cycles_id = state.stored is not None
@@ -328,6 +356,9 @@ class Session(MutableMapping[str, Any]):
     def __getattr__(self, name: str) -> Any:
         hint = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
         raise AttributeError(f"a session has no attribute {name!r}{hint}", name=name, obj=self)
+
+    modified = _say_what_to_write("modified")
+    permanent = _say_what_to_write("permanent")
 
     # --- laziness
 

@@ -173,6 +173,13 @@ class State:
         self.flushed.extend(hash_session_id(session_id) for session_id in self.candidates)
         self.become_new(codec)
 
+    @property
+    def owner(self) -> str | None:
+        """Whose session it will be after the commit."""
+        if self.new_owner is not None:
+            return self.new_owner
+        return None if self.stored is None else self.stored.record.owner
+
     def has_intentions(self) -> bool:
         """Tell whether the record itself, not only its values, is to change."""
         return self.new_owner is not None or self.cycles_id or self.expiry_changed
@@ -195,6 +202,15 @@ class State:
                 f"{doing} needs a response header, and the headers have left already; do it before the"
                 " response's first chunk is sent"
             )
+
+
+def check_owner(owner: object) -> None:
+    """Refuse what is no owner: engines would differ in what they make of it.
+
+    :raises SessionError: it is no str.
+    """
+    if not isinstance(owner, str):
+        raise SessionError(f"an owner is a str, such as str(user.id); got {type(owner).__name__}")
 
 
 def split_texts(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -103,6 +103,11 @@ def test_two_plugins_for_one_argument_are_refused(app):
         app.install(SessionPlugin())
 
 
+def test_a_plugin_takes_no_store():
+    with pytest.raises(ConfigurationError, match="the store goes to SessionMiddleware"):
+        SessionPlugin(MemoryStore())
+
+
 def test_without_the_middleware_the_error_says_so(app):
     app.get("/")(lambda session: "never")
     with pytest.raises(ConfigurationError, match=r"SessionMiddleware\(app, store\)"):

@@ -351,10 +351,72 @@ def test_wrong_set_ups_say_what_to_write():
     Sessions(app, MemoryStore())
     with pytest.raises(ConfigurationError, match="once for each app"):
         Sessions(app, MemoryStore())
+    with pytest.raises(ConfigurationError, match="takes the Flask app, then the store; got MemoryStore as the app"):
+        Sessions(MemoryStore(), app)
+    with pytest.raises(ConfigurationError, match=r"call Sessions\(app, store\) first"):
+        Sessions.manager(Flask(__name__))
     app = Flask(__name__)
     app.config["SESSION_COOKIE_SAMESITE"] = "None"
     with pytest.raises(ConfigurationError, match="needs secure=True"):
         Sessions(app, MemoryStore())
+
+
+def test_flask_sessions_options_are_not_read_and_a_warning_says_so(caplog):
+    app = Flask(__name__)
+    app.config["SESSION_TYPE"] = "redis"
+    Sessions(app, MemoryStore())
+    assert "docs/migrating.md" in caplog.text
+
+
+def test_flask_sessions_regenerate_changes_the_id(app, client):
+    @app.get("/regenerate")
+    def regenerate():
+        current_app.session_interface.regenerate(session)
+        return "changed"
+
+    client.get("/set/1")
+    before = client.get_cookie("session").value
+    client.get("/regenerate")
+    assert client.get_cookie("session").value != before
+    assert client.get("/get").text == "1"
+
+
+def test_clearing_a_permanent_session_ends_it(app, client, memory):
+    client.get("/set/1")
+    client.get("/permanent")
+    assert client.get_cookie("session").max_age
+    client.get("/clear")
+    assert client.get_cookie("session") is None
+    assert memory._records == {}
+
+
+def test_what_is_written_after_clearing_a_permanent_session_ends_with_the_browser(app, client):
+    @app.get("/anew")
+    def anew():
+        session.clear()
+        session["value"] = "new"
+        return str(session.permanent)
+
+    client.get("/permanent")
+    assert client.get("/anew").text == "False"
+    assert client.get_cookie("session").max_age is None
+    assert client.get("/get").text == "new"
+
+
+def test_clearing_a_permanent_session_while_it_streams(app, client):
+    @app.get("/stream")
+    def stream():
+        def chunks():
+            yield "begun"
+            session.clear()
+
+        session.get("value")
+        return stream_with_context(chunks())
+
+    client.get("/set/1")
+    client.get("/permanent")
+    assert client.get("/stream", buffered=True).text == "begun"
+    assert client.get("/get").text == "nothing"
 
 
 def test_an_app_that_nobody_holds_is_freed_with_its_store():

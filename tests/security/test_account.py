@@ -68,6 +68,14 @@ def test_a_handle_ends_a_session_and_cannot_resume_it(devices):
     assert first.middleware.manager.revoke(other.handle) is False
 
 
+def test_a_session_id_is_no_handle(devices):
+    first, _ = devices
+    with pytest.raises(SessionError, match="what may be a session ID") as caught:
+        first.middleware.manager.revoke(first.session_id)
+    assert first.session_id not in str(caught.value)
+    assert first.get(get_owner).result == "ann"
+
+
 def test_a_handle_is_in_no_repr(devices):
     assert all(each.handle not in repr(each) for each in list_sessions(devices[0]))
 

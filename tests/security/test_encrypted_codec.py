@@ -145,6 +145,14 @@ def test_clearing_keeps_the_session_readable(manager):
     assert dict(manager.open(session_id)) == {"m": 2}
 
 
+def test_an_emptied_session_is_deleted(manager, store):
+    session_id = start(manager, n=1)
+    session = manager.open(session_id)
+    session.pop("n")
+    session.save()
+    assert store.load(hash_session_id(session_id)) is None
+
+
 def test_conflicts_are_found_and_merged(store):
     manager = SessionManager(store, codec=EncryptedCodec([NEW]), merges={"n": merge.add})
     session_id = start(manager, n=1)

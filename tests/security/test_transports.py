@@ -215,7 +215,7 @@ def test_a_response_of_two_transports_varies_on_both(both):
     assert varies == "X-Session-Token, Cookie"
 
 
-@pytest.mark.parametrize("transport", ["cookie", [], [None], 5])
+@pytest.mark.parametrize("transport", ["cookie", [], [None], 5, Cookie, [Cookie]])
 def test_what_is_no_transport_is_refused(transport):
     with pytest.raises(ConfigurationError, match="transport is Cookie"):
         SessionMiddleware(lambda environ, start_response: [], MemoryStore(), transport=transport)

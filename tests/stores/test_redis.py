@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 import redis
+import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -263,6 +264,7 @@ class TestOwners:
 @pytest.mark.parametrize(
     ("server", "options", "message"),
     [
+        (redis.asyncio.Redis(), {}, r"not one of redis\.asyncio"),
         (object(), {}, "takes a redis:// URL, a redis.Redis.* got object"),
         ("redis+sentinel://host:26379", {}, "names its service"),
         ("redis+sentinel://host/main?password=x", {}, "sentinel_username and sentinel_password only; got password"),

@@ -95,9 +95,10 @@ def test_a_corrupt_file_is_an_error_that_names_it(path):
     assert SECRET not in str(caught.value)
 
 
-def test_a_missing_folder_is_an_error_that_names_the_file(path):
-    with pytest.raises(StoreError, match=r"sessions\.db"):
+def test_a_missing_folder_is_an_error_that_names_it(path):
+    with pytest.raises(StoreError, match=r"the folder .*absent.* does not exist") as caught:
         save(SQLiteStore(path.parent / "absent" / "sessions.db"), n=1)
+    assert not isinstance(caught.value, StoreUnavailable)
 
 
 def test_a_missing_table_is_an_error_that_names_setup(path):
@@ -200,6 +201,11 @@ def test_a_child_uses_and_closes_none_of_its_parents_connections(path):
 def test_a_path_that_connections_cannot_share_is_refused(path):
     with pytest.raises(ConfigurationError, match=r"MemoryStore\(\)"):
         SQLiteStore(path)
+
+
+def test_a_url_is_for_open_store():
+    with pytest.raises(ConfigurationError, match=r"open_store\(url\)"):
+        SQLiteStore("sqlite:///sessions.db")
 
 
 def test_every_statement_uses_an_index(path):

@@ -60,6 +60,12 @@ class DeletesWhatIsFull(MemoryStore):
         return super().delete(key)
 
 
+class CountsReservedValues(MemoryStore):
+    def delete(self, key, *, if_empty=False):
+        record = self.load(key)
+        return not (if_empty and record is not None and record.values) and super().delete(key, if_empty=if_empty)
+
+
 class SharesItsLeases(MemoryStore):
     def acquire(self, key, token, lease):
         self._leases.pop(key, None)
@@ -86,6 +92,7 @@ WRONG = {
     ShowsTheExpired: "test_an_expired_session_is_absent_to_every_method",
     KeepsTheOldKey: "test_rename_moves_everything",
     DeletesWhatIsFull: "test_delete_if_empty_spares_values_and_owners",
+    CountsReservedValues: "test_reserved_values_do_not_keep_an_empty_session",
     SharesItsLeases: "test_a_lease_is_held_by_one_token",
     ForgetsTokens: "test_a_patch_with_a_token_needs_its_lease",
     DeletesTheCurrentToo: "test_delete_owner_spares_one_key_and_other_owners",

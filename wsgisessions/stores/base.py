@@ -75,8 +75,9 @@ class Store(ABC):
     def delete(self, key: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one.
 
-        With `if_empty`, only if it has no values and no owner at the moment of deletion, so that what
-        a parallel request stores is not lost.
+        With `if_empty`, only if it has no owner and no values at the moment of deletion, so that what a
+        parallel request stores is not lost. Values whose keys start with `RESERVED_PREFIX`
+        (`wsgisessions.`) are about the session, not in it, and do not count.
         """
 
     @abstractmethod

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from ..errors import ConfigurationError
 from ..forking import call_after_fork
-from ..record import Clock, Outcome, Patch, Record, utc_now
+from ..record import RESERVED_PREFIX, Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 
 _logger = logging.getLogger("wsgisessions")
@@ -86,7 +86,7 @@ class MemoryStore(Store):
         """Delete a session, and tell whether there was one."""
         with self._lock:
             record = self._live(key)
-            if record is None or (if_empty and (record.values or record.owner is not None)):
+            if record is None or (if_empty and not _is_empty(record)):
                 return False
             self._drop(key)
             return True
@@ -202,3 +202,7 @@ class MemoryStore(Store):
                 self._max_sessions,
             )
         self._drop(key)
+
+
+def _is_empty(record: Record) -> bool:
+    return record.owner is None and all(name.startswith(RESERVED_PREFIX) for name in record.values)

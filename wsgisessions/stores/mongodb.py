@@ -36,6 +36,10 @@ _INDEXES: tuple[tuple[str, Document], ...] = (
     (_OWNER_INDEX, {"keys": "owner", "sparse": True}),
 )
 
+_IS_OWN = {"$eq": [{"$indexOfBytes": ["$$value.k", "wsgisessions%2E"]}, 0]}
+_VALUES_ARE_OWN = {"$map": {"input": {"$objectToArray": "$values"}, "as": "value", "in": _IS_OWN}}
+_IF_EMPTY: Document = {"owner": {"$exists": False}, "$expr": {"$allElementsTrue": [_VALUES_ARE_OWN]}}
+
 _MISSING_INDEX = 2
 _UNAUTHORIZED = {13, 18}
 _PASSING_CODES = {14031, 50, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
@@ -119,8 +123,7 @@ class MongoDBStore(Store):
 
     def delete(self, key: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
-        empty = {"values": {}, "owner": {"$exists": False}} if if_empty else {}
-        return self._delete(self._live(key) | empty)
+        return self._delete(self._live(key) | (_IF_EMPTY if if_empty else {}))
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Delete expired sessions, the longest expired first, and return how many.

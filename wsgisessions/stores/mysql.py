@@ -72,7 +72,9 @@ _IF_LEASED = " AND lease_token = %(token)s AND lease_until > %(now)s"
 
 _DELETE = "DELETE FROM {table} WHERE `key` = %(key)s AND expires_at > %(now)s"
 
-_IF_EMPTY = " AND JSON_LENGTH(`values`) = 0 AND owner IS NULL"
+_IF_EMPTY = """
+AND owner IS NULL
+AND CONVERT(JSON_KEYS(`values`) USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^[[]("wsgisessions[.][^"]*"[, ]*)*[]]$'"""
 
 _DELETE_EXPIRED = "DELETE FROM {table} WHERE expires_at <= %(now)s ORDER BY expires_at LIMIT %(limit)s"
 

@@ -85,7 +85,9 @@ _IF_LEASED = " AND lease_token = %(token)s AND lease_until > %(now)s"
 
 _DELETE = "DELETE FROM {table} WHERE key = %s AND expires_at > %s"
 
-_IF_EMPTY = """ AND "values" = '{}' AND owner IS NULL"""
+_IF_EMPTY = """
+AND owner IS NULL AND NOT EXISTS (
+    SELECT 1 FROM jsonb_object_keys("values") AS name WHERE NOT starts_with(name, 'wsgisessions.'))"""
 
 # Rows that a request is changing at this moment are skipped, so neither waits for the other.
 _PURGE = """

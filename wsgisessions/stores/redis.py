@@ -143,7 +143,7 @@ if if_owned ~= '' and owner ~= if_owned then return 0 end
 if if_empty ~= '' then
     if owner then return 0 end
     for _, field in ipairs(fields) do
-        if string.sub(field, 1, 1) == '=' then return 0 end
+        if string.sub(field, 1, 1) == '=' and string.sub(field, 1, 14) ~= '=wsgisessions.' then return 0 end
     end
 end
 redis.call('DEL', session)

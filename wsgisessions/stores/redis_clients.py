@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -33,6 +34,8 @@ def make_connector(server: object, timeout: float, max_connections: int) -> Call
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
     }
+    if iscoroutinefunction(getattr(server, "execute_command", None)):
+        raise ConfigurationError("RedisStore takes a redis.Redis, not one of redis.asyncio, whose calls are awaited")
     if not isinstance(server, str):
         if callable(getattr(server, "evalsha", None)):
             return lambda: server

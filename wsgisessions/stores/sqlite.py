@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -74,7 +75,9 @@ _IF_LEASED = " AND lease_token = :token AND lease_until > :now"
 
 _DELETE = "DELETE FROM wsgisessions WHERE key = ? AND expires_at > ?"
 
-_IF_EMPTY = """ AND "values" = '{}' AND owner IS NULL"""
+_IF_EMPTY = """
+AND owner IS NULL AND NOT EXISTS (
+    SELECT 1 FROM json_each(wsgisessions."values") AS stored WHERE stored.key NOT GLOB 'wsgisessions.*')"""
 
 _DELETE_EXPIRED = """
 DELETE FROM wsgisessions WHERE key IN (
@@ -131,6 +134,8 @@ class SQLiteStore(Store):
         self._inherited: list[list[sqlite3.Connection]] = []
         self._lock = threading.Lock()
         self._path = os.fspath(path)
+        if self._path.startswith("sqlite:"):
+            raise ConfigurationError("SQLiteStore takes a file's name; for a URL write open_store(url)")
         if not self._path or self._path == ":memory:":
             raise ConfigurationError(
                 "SQLiteStore needs a file that its connections share; for memory use MemoryStore()"
@@ -329,6 +334,9 @@ def _is_locked(error: sqlite3.OperationalError) -> bool:
 
 def _explain(error: sqlite3.Error, path: str) -> StoreError:
     text = str(error)
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        return StoreError(f"the folder {folder} of SQLiteStore's file does not exist")
     if "no such table" in text:
         return StoreError(f"the table of sessions is missing from {path}; call SQLiteStore.setup()")
     if isinstance(error, sqlite3.OperationalError) and any(each in text.lower() for each in _TRANSIENT):

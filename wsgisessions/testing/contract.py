@@ -442,6 +442,17 @@ class StoreContract:
         assert [store.delete(key, if_empty=True) for key in (filled, owned, empty)] == [False, False, True]
         assert [store.load(key) is None for key in (filled, owned, empty)] == [False, False, True]
 
+    def test_reserved_values_do_not_keep_an_empty_session(self, store: Store, make_record: Any) -> None:
+        """They are about the session, not in it; keys that only look like theirs are."""
+        own = {"wsgisessions.expiry": "1", "wsgisessions.key": "2"}
+        empty = _key()
+        store.create(empty, make_record(own))
+        assert store.delete(empty, if_empty=True) is True
+        for name in ("a", "", "wsgisessions", "wsgisessionsX", "Wsgisessions.a", " wsgisessions.a", 'a"wsgisessions.a'):
+            filled = _key()
+            store.create(filled, make_record({**own, name: "1"}))
+            assert store.delete(filled, if_empty=True) is False, name
+
     def test_an_update_that_races_with_delete_leaves_nothing(self, store: Store, make_record: Any) -> None:
         """A logged-out session is never brought back to life by a late write."""
         for _ in range(20):
