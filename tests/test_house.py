@@ -1,12 +1,17 @@
 """The layers hold, the types are clean for a user, and importing the package imports no framework."""
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from wsgisessions import Cookie, Session, SessionManager, SessionMiddleware
+
 ROOT = Path(__file__).parent.parent
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
 def run(*command, cwd=ROOT):
@@ -36,6 +41,17 @@ def test_every_public_name_is_exported_and_described():
     for name in wsgisessions.__all__:
         public = getattr(wsgisessions, name)
         assert public.__doc__, name
+
+
+@pytest.mark.parametrize("public", [SessionMiddleware, SessionManager, Cookie])
+def test_every_option_is_in_the_reference(public):
+    options = inspect.signature(public).parameters.keys() - {"app", "store", "clock"}
+    assert [option for option in sorted(options) if f"`{option}`" not in REFERENCE] == []
+
+
+def test_every_attribute_of_a_session_is_in_the_reference():
+    own = [name for name in vars(Session) if not name.startswith("_") and name not in ("modified", "permanent")]
+    assert [name for name in own if not re.search(rf"`{name}[(`]", REFERENCE)] == []
 
 
 def test_the_types_are_shipped():
