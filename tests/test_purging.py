@@ -118,6 +118,17 @@ def test_it_goes_on_in_a_child_after_a_fork(tmp_path):
     manager._purges[0].stop()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_stopped_one_stays_so_in_a_child():
+    periodic = SessionManager(MemoryStore()).purge(every=timedelta(hours=1))
+    periodic.stop()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(sum(thread.name == "wsgisessions purge" for thread in threading.enumerate()))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 def count(store):
     with store._connection() as connection:
         return connection.execute("SELECT count(*) FROM wsgisessions").fetchone()[0]

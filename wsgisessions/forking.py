@@ -52,19 +52,43 @@ class OnePerProcess(Generic[T]):
         self._make = make
         self._made: list[T] = []
         self._inherited: list[list[T]] = []
+        self._failures = 0
+        self._last_failure: Exception | None = None
         self._lock = threading.Lock()
         call_after_fork(self._leave_to_parent)
 
     def get(self) -> T:
-        """Return this process's object."""
+        """Return this process's object.
+
+        Threads that wait while one of them tries in vain to make it share its failure: they would try one
+        after the other, each for as long.
+        """
         notice_fork()
         try:
             return self._made[0]
         except IndexError:
+            failures = self._failures
             with self._lock:
                 if not self._made:
-                    self._made.append(self._make())
+                    self._try_to_make(failures)
                 return self._made[0]
+
+    def _try_to_make(self, failures_before: int) -> None:
+        if self._last_failure is not None and self._failures > failures_before:
+            raise self._last_failure
+        try:
+            self._made.append(self._make())
+        except Exception as error:
+            self._failures += 1
+            self._last_failure = error
+            raise
+        self._last_failure = None
+
+    def drop(self, made: T) -> None:
+        """Forget an object of this process, unless another has taken its place; the next `get` makes another."""
+        with self._lock:
+            if self._made and self._made[0] is made:
+                self._made.pop()
 
     def take(self) -> T | None:
         """Return this process's object, if there is one, for closing; the next `get` makes another."""

@@ -44,15 +44,19 @@ class PeriodicPurge:
         self._store = store
         self._every = every
         self._clock = clock
+        self._is_over = False
         self._start()
         call_after_fork(self._start)
 
     def stop(self) -> None:
-        """Stop the thread of this process, and wait for a purge that is under way."""
+        """Stop the thread of this process, for its later children too, and wait for a purge that is under way."""
+        self._is_over = True
         self._stopped.set()
         self._thread.join()
 
     def _start(self) -> None:
+        if self._is_over:
+            return
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wsgisessions purge", daemon=True)
         self._thread.start()

@@ -259,6 +259,21 @@ def test_a_write_whose_copy_could_not_be_forgotten_is_not_undone(store, clock, m
     assert cached.load("key") is None
 
 
+def test_a_write_that_is_interrupted_while_it_forgets_leaves_no_copy_in_use(store, clock, make_record, monkeypatch):
+    cache = MemoryStore(clock=clock)
+    cached = CachingStore(cache, store, max_age=MINUTE, clock=clock)
+    cached.create("key", make_record({"a": "1"}))
+    cached.load("key")
+
+    def interrupt(key):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "delete", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cached.delete("key")
+    assert cached.load("key") is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

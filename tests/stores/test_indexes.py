@@ -60,15 +60,15 @@ def test_postgresql(full_postgres, call, server_url, monkeypatch):
     store, (run, index) = full_postgres, call
     key = add(store, 7)
     seen = []
-    execute = psycopg.Connection.execute
+    execute = psycopg.Cursor.execute
 
-    def note(connection, statement, parameters=None, **options):
+    def note(cursor, statement, parameters=None, **options):
         with psycopg.connect(server_url("postgres")) as other:
-            seen.extend(row[0] for row in execute(other, b"EXPLAIN " + statement, parameters))
+            seen.extend(row[0] for row in execute(other.cursor(), b"EXPLAIN " + statement, parameters))
             other.rollback()
-        return execute(connection, statement, parameters, **options)
+        return execute(cursor, statement, parameters, **options)
 
-    monkeypatch.setattr(psycopg.Connection, "execute", note)
+    monkeypatch.setattr(psycopg.Cursor, "execute", note)
     run(store, key)
     plan = "\n".join(seen)
     assert "Seq Scan on full_" not in plan

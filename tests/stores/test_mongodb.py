@@ -1,7 +1,7 @@
 """What MongoDB promises beyond the contract: its document, indexes, clients and URLs."""
 
 import pytest
-from pymongo import MongoClient
+from pymongo import MongoClient, monitoring
 
 from wsgisessions import ConfigurationError, MongoDBStore, Outcome, Patch
 
@@ -73,6 +73,31 @@ def test_a_ready_made_client_serves_and_stays_open(client, open_fresh, make_key,
 def test_what_makes_no_sense_is_refused(server, options, message):
     with pytest.raises(ConfigurationError, match=message):
         MongoDBStore(server, **options)
+
+
+def test_unacknowledged_writes_are_refused(url, open_fresh, make_key, make_record):
+    store = open_fresh("mongodb", url.replace("w=majority&journal=true", "w=0"), setup=False)
+    with pytest.raises(ConfigurationError, match="w=0"):
+        store.create(make_key(), make_record())
+
+
+def test_loads_ask_the_primary(url, make_key):
+    asked = []
+
+    class Listener(monitoring.CommandListener):
+        def started(self, event):
+            if event.command_name == "find":
+                asked.append(event.command)
+
+        def succeeded(self, event):
+            pass
+
+        failed = succeeded
+
+    with MongoClient(f"{url}&readPreference=secondaryPreferred", event_listeners=[Listener()]) as client:
+        client.get_default_database()["plain"].find_one({})
+        MongoDBStore(client).load(make_key())
+    assert [command.get("$readPreference") for command in asked] == [{"mode": "secondaryPreferred"}, None]
 
 
 def test_a_name_that_no_patch_could_change_is_damage(url, client, open_fresh, make_key, make_record):

@@ -6,6 +6,7 @@ import sys
 import pymysql
 import pytest
 from pymysql.constants import CLIENT
+from pymysql.cursors import DictCursor
 
 from wsgisessions import ConfigurationError, MySQLStore, Outcome, Patch, StoreError, StoreUnavailable
 from wsgisessions.stores import mysql
@@ -66,6 +67,15 @@ def test_a_function_that_connects_serves(connect, open_fresh, make_key, make_rec
     key = make_key()
     assert store.create(key, make_record({"a": "1"}))
     assert store.update(key, Patch(set={"a": "1"})) is Outcome.DONE
+
+
+def test_a_function_may_give_connections_with_another_cursor(connect, open_fresh, make_key, make_record):
+    options = {"autocommit": True, "client_flag": CLIENT.FOUND_ROWS, "cursorclass": DictCursor}
+    store = open_fresh("mysql", lambda: connect(**options))
+    key = make_key()
+    store.create(key, make_record({"a": "1"}, owner="ann"))
+    assert store.load(key).values == {"a": "1"}
+    assert [found for found, _ in store.find("ann")] == [key]
 
 
 @pytest.mark.parametrize("options", [{"autocommit": True}, {"client_flag": CLIENT.FOUND_ROWS}])

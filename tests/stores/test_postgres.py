@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psycopg
 import pytest
+from psycopg import ClientCursor
+from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from wsgisessions import ConfigurationError, Outcome, Patch, PostgresStore, StoreError, StoreUnavailable
@@ -113,6 +116,43 @@ def test_a_ready_made_pool_serves(autocommit, url, name, make_key, make_record):
         assert store.update(key, Patch(set={"b": "2"})) is Outcome.DONE
         store.close()
         assert store.load(key).values == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("options", [{"row_factory": dict_row}, {"cursor_factory": ClientCursor}])
+def test_a_ready_made_pool_may_have_other_rows_and_cursors(options, url, name, make_key, make_record):
+    with ConnectionPool(url, min_size=1, max_size=2, kwargs={"autocommit": True, **options}, open=True) as pool:
+        store = PostgresStore(pool, table=name)
+        store.setup()
+        key = make_key()
+        assert store.create(key, make_record({"a": "1"}, owner="ann"))
+        assert store.load(key).values == {"a": "1"}
+        assert [found for found, _ in store.find("ann")] == [key]
+        assert store.delete_expired() == 0
+
+
+def test_connections_that_cannot_hold_every_text_are_refused(url, name, make_key, make_record):
+    options = {"autocommit": True, "client_encoding": "latin1"}
+    with ConnectionPool(url, min_size=1, max_size=2, kwargs=options, open=True) as pool:
+        store = PostgresStore(pool, table=name)
+        store.setup()
+        with pytest.raises(StoreError, match="client_encoding=utf8") as caught:
+            store.create(make_key(), make_record({"a": "\N{SNOWMAN}"}))
+    assert "UnicodeEncodeError" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_writers_of_different_keys_survive_any_isolation(level, url, open_fresh, make_key, make_record):
+    isolated = f"{url}?options=-c%20default_transaction_isolation%3D{level.replace(' ', '%5C%20')}"
+    store, key = open_fresh("postgres", isolated), make_key()
+    store.create(key, make_record())
+
+    def write(writer):
+        for number in range(20):
+            assert store.update(key, Patch(set={f"{writer}.{number}": "1"})) is Outcome.DONE
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(4)))
+    assert len(store.load(key).values) == 80
 
 
 def test_a_ready_made_pool_is_refused_after_a_fork(url):

@@ -1,5 +1,6 @@
 """What Redis promises beyond the contract: its scripts, clients, prefix, expiry and index of owners."""
 
+import threading
 import time
 from datetime import timedelta
 
@@ -9,10 +10,11 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
-from servers import PASSWORD
+from servers import PASSWORD, Redis, free_port
 
 from wsgisessions import ConfigurationError, Outcome, Patch, RedisStore, StoreUnavailable
 from wsgisessions.record import utc_now
+from wsgisessions.stores import redis as redis_store
 
 MILLISECOND = timedelta(milliseconds=1)
 HOUR = timedelta(hours=1)
@@ -130,6 +132,35 @@ def test_a_ready_made_sentinel_client_serves(server_url, prefix, make_key, make_
     assert store.load(key).values == {"a": "1"}
 
 
+def test_connections_to_a_master_that_became_a_replica_are_not_kept(server_url, open_fresh, make_key, make_record):
+    server_url("redis")
+    with Redis() as server:
+        store, key = open_fresh("redis", server.url), make_key()
+        store.create(key, make_record())
+        server.run("REPLICAOF", "127.0.0.1", str(free_port()))
+        with pytest.raises(StoreUnavailable):
+            store.update(key, Patch(set={"a": "1"}))
+        # The one that asks.
+        assert len(server.run("CLIENT", "LIST", "TYPE", "normal").splitlines()) == 1
+
+
+def test_waiting_for_a_connection_ends_with_the_time_out(url, open_fresh, make_key):
+    store = open_fresh("redis", url, max_connections=1, timeout=0.2)
+    pool = store._clients.get().connection_pool
+    borrowed, outcomes = pool.get_connection(), []
+
+    def load():
+        with pytest.raises(StoreUnavailable):
+            store.load(make_key())
+        outcomes.append("unavailable")
+
+    waiting = threading.Thread(target=load, daemon=True)
+    waiting.start()
+    waiting.join(10)
+    pool.release(borrowed)
+    assert outcomes == ["unavailable"]
+
+
 class TestInterrupted:
     """A request that is cut short, by a signal say, leaves no answer for the next one."""
 
@@ -210,6 +241,41 @@ class TestMovesInACluster:
         assert seen == [None, Outcome.GONE, False, []]
 
 
+class TestOwnersInACluster:
+    """The index of an owner's sessions is on another node than they are."""
+
+    @pytest.fixture
+    def store(self, server_url, prefix, open_fresh):
+        return open_fresh("redis", server_url("redis_cluster"), prefix=prefix)
+
+    def test_no_session_gets_an_owner_by_whom_it_cannot_be_found(self, store, make_key, make_record, monkeypatch):
+        key, run = make_key(), store._run
+        store.create(key, make_record())
+
+        def lose_what_is_told_afterwards(script, *rest):
+            answer = run(script, *rest)
+            if script is redis_store._patch:
+                monkeypatch.setattr(store, "_run", refuse)
+            return answer
+
+        def refuse(*rest):
+            raise StoreUnavailable("the index's node does not answer")
+
+        monkeypatch.setattr(store, "_run", lose_what_is_told_afterwards)
+        with pytest.raises(StoreUnavailable):
+            store.update(key, Patch(owner="ann"))
+        monkeypatch.undo()
+        assert store.load(key).owner == "ann"
+        assert store.delete_owner("ann") == 1
+        assert store.load(key) is None
+
+    def test_a_touch_of_which_the_index_was_not_told_is_outlasted(self, store, make_key, make_record):
+        key, record = make_key(), make_record(lives=HOUR, owner="ann")
+        store.create(key, record)
+        score = store._send("ZSCORE", store._index("ann"), store._prefix + key)
+        assert float(score) / 1000 > (record.expires_at + 0.9 * HOUR).timestamp()
+
+
 class TestOwners:
     """The index of an owner's sessions heals by itself."""
 
@@ -268,7 +334,7 @@ class TestOwners:
         (object(), {}, "takes a redis:// URL, a redis.Redis.* got object"),
         ("redis+sentinel://host:26379", {}, "names its service"),
         ("redis+sentinel://host/main?password=x", {}, "sentinel_username and sentinel_password only; got password"),
-        ("redis+cluster://host:port", {}, "host:port,host:port; got 'host:port'"),
+        ("redis+cluster://host:port", {}, "lists its hosts as host:port,host:port"),
         ("http://host", {}, "cannot read its URL"),
         ("redis://host/0?nonsense=1", {}, "cannot read its URL"),
         ("redis://:pa/ss@host", {}, "with %XX for what is special in the password"),

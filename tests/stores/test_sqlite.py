@@ -203,6 +203,32 @@ def test_a_path_that_connections_cannot_share_is_refused(path):
         SQLiteStore(path)
 
 
+def delete_file(path):
+    for each in path.parent.glob("sessions.db*"):
+        each.unlink()
+
+
+def test_a_file_that_was_deleted_has_logged_everybody_out(path):
+    store, other = SQLiteStore(path), SQLiteStore(path)
+    session_id = save(store, n=1)
+    assert SessionManager(other).open(session_id)["n"] == 1
+    delete_file(path)
+    assert SessionManager(store).open(session_id).is_new
+    assert SessionManager(other).open(session_id).is_new
+    session_id = save(other, n=2)
+    assert SessionManager(store).open(session_id)["n"] == 2
+
+
+def test_a_connection_that_was_in_use_when_its_file_was_deleted_is_not_used_again(path):
+    store = SQLiteStore(path)
+    session_id = save(store, n=1)
+    with store._connection():
+        delete_file(path)
+        assert SessionManager(store).open(session_id).is_new
+    store._idle.pop().close()
+    assert SessionManager(store).open(session_id).is_new
+
+
 def test_a_url_is_for_open_store():
     with pytest.raises(ConfigurationError, match=r"open_store\(url\)"):
         SQLiteStore("sqlite:///sessions.db")

@@ -175,6 +175,11 @@ class CachingStore(Store):
             _logger.warning(
                 "the cache of sessions failed and is not used for %g s", self._max_age.total_seconds(), exc_info=True
             )
+        except BaseException:
+            # Interrupted: what was to be forgotten may be there still.
+            self._failed_at = time.monotonic()
+            self._distrust()
+            raise
 
     def _distrust(self) -> None:
         self._distrusted_until = time.monotonic() + self._max_age.total_seconds()

@@ -9,7 +9,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from bson.errors import BSONError
-from pymongo import MongoClient, errors
+from pymongo import MongoClient, ReadPreference, errors
 from pymongo.collection import Collection
 from pymongo.synchronous.uri_parser import parse_uri
 
@@ -254,7 +254,10 @@ def _connector(server: object, max_connections: int, timeout: float) -> Callable
 def _collection(client: MongoClient[Any], database: str | None, collection: str) -> Collection[Document]:
     chosen = client.get_default_database("wsgisessions") if database is None else client[database]
     options = chosen.codec_options.with_options(tz_aware=True, tzinfo=timezone.utc)
-    return chosen.get_collection(collection, codec_options=options)
+    if not chosen.write_concern.acknowledged:
+        raise ConfigurationError("MongoDBStore needs to know what became of a write; take w=0 out of the URL")
+    # A secondary may not know yet that a session was logged out.
+    return chosen.get_collection(collection, codec_options=options, read_preference=ReadPreference.PRIMARY)
 
 
 def _explain(error: errors.PyMongoError | BSONError) -> StoreError:

@@ -74,7 +74,7 @@ _DELETE = "DELETE FROM {table} WHERE `key` = %(key)s AND expires_at > %(now)s"
 
 _IF_EMPTY = """
 AND owner IS NULL
-AND CONVERT(JSON_KEYS(`values`) USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^[[]("wsgisessions[.][^"]*"[, ]*)*[]]$'"""
+AND CONVERT(JSON_KEYS(`values`) USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^.("wsgisessions[.][^"]*"[, ]*)*.$'"""
 
 _DELETE_EXPIRED = "DELETE FROM {table} WHERE expires_at <= %(now)s ORDER BY expires_at LIMIT %(limit)s"
 
@@ -105,7 +105,8 @@ _URL_FORM = "a MySQL URL is mysql://user:password@host:3306/database, with %XX f
 _LONGEST_OWNER = 1024
 
 _REFUSALS = {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, ER.TABLEACCESS_DENIED_ERROR}
-_LASTING = {ER.NET_PACKET_TOO_LARGE, ER.CANT_AGGREGATE_2COLLATIONS}
+_STATEMENT_BINLOG = 1665  # binlog_format=STATEMENT does not go with READ COMMITTED
+_LASTING = {ER.NET_PACKET_TOO_LARGE, ER.CANT_AGGREGATE_2COLLATIONS, _STATEMENT_BINLOG}
 
 _dump = msgspec.json.Encoder().encode
 _load_values = msgspec.json.Decoder(dict[str, str]).decode
@@ -267,7 +268,7 @@ class MySQLStore(Store):
     def _execute_once(self, statement: str, parameters: dict[str, Any]) -> Cursor:
         connection = self._borrow()
         try:
-            cursor = cast("pymysql.Connection[Cursor]", connection.dbapi_connection).cursor()
+            cursor = cast("pymysql.Connection[Cursor]", connection.dbapi_connection).cursor(Cursor)
             cursor.execute(statement, parameters)
             return cursor
         except (IntegrityError, ProgrammingError, DataError):
@@ -289,8 +290,13 @@ class MySQLStore(Store):
                     f"all {self._max_connections} connections of this process to MySQL were in use for"
                     f" {self._timeout:g} s; raise max_connections"
                 ) from error
-            if not _is_stale(connection.dbapi_connection):
-                return connection
+            try:
+                if not _is_stale(connection.dbapi_connection):
+                    return connection
+            except BaseException:
+                connection.invalidate()
+                connection.close()
+                raise
             connection.invalidate()
             connection.close()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import select
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta, timezone
@@ -15,6 +17,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
@@ -117,6 +120,12 @@ SELECT
 FROM {table} WHERE owner = %s AND expires_at > %s"""
 
 _DELETE_OWNER = "DELETE FROM {table} WHERE owner = %s AND key IS DISTINCT FROM %s AND expires_at > %s"
+
+# The server says so in place of an answer: it has not applied the statement. Of these, all but the first come of an
+# isolation level above READ COMMITTED.
+_NOT_APPLIED = (errors.AdminShutdown, errors.SerializationFailure, errors.DeadlockDetected)
+_MOST_ATTEMPTS = 20
+_LONGEST_PAUSE = 0.002
 
 _CANCEL_SECONDS = 1.0
 _LONGEST_TABLE = 63 - len("_purge_at")
@@ -311,15 +320,17 @@ class PostgresStore(Store):
             statement = re.sub(r"\{(\w+)\}", lambda placeholder: self._names[placeholder[1]], template)
             return self._statements.setdefault(template, statement.encode())
 
-    def _execute(self, template: str, parameters: Any, *, is_retry: bool = False) -> psycopg.Cursor[Any]:
+    def _execute(self, template: str, parameters: Any, *, attempt: int = 1) -> psycopg.Cursor[Any]:
         try:
             with self._connection() as connection:
-                return connection.execute(self._statement(template), parameters, binary=True)
+                # A ready-made pool's connections may have another kind of cursor, or of rows.
+                cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+                return cursor.execute(self._statement(template), parameters, binary=True)
         except StoreUnavailable as error:
-            # The server says so in place of an answer: it has not applied the statement.
-            if is_retry or not isinstance(error.__cause__, errors.AdminShutdown):
+            if attempt == _MOST_ATTEMPTS or not isinstance(error.__cause__, _NOT_APPLIED):
                 raise
-        return self._execute(template, parameters, is_retry=True)
+        time.sleep(random.uniform(0, _LONGEST_PAUSE) * attempt)  # noqa: S311 -- jitter guards no secret
+        return self._execute(template, parameters, attempt=attempt + 1)
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -343,6 +354,9 @@ class PostgresStore(Store):
                 pool.putconn(connection)
         except psycopg.Error as error:
             raise _explain(error) from error
+        except UnicodeEncodeError:
+            # It holds what could not be sent.
+            raise StoreError("PostgresStore needs connections with client_encoding=utf8") from None
 
     def _borrow(self, pool: ConnectionPool[Any]) -> psycopg.Connection[Any]:
         while True:
@@ -350,8 +364,21 @@ class PostgresStore(Store):
                 connection: psycopg.Connection[Any] = pool.getconn(self._timeout)
             except PoolTimeout as error:
                 raise self._explain_timeout(error) from error
-            if not _is_stale(connection):
-                return connection
+            except Exception:
+                raise
+            except BaseException:
+                # Interrupted while it waited (a greenlet that is killed, say): the pool may give a connection to
+                # nobody, and miss it for ever.
+                if self._conninfo is not None:
+                    self._pools.drop(pool)
+                raise
+            try:
+                if not _is_stale(connection):
+                    return connection
+            except BaseException:
+                connection.close()
+                pool.putconn(connection)
+                raise
             connection.close()
             pool.putconn(connection)
 

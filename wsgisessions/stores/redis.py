@@ -12,7 +12,7 @@ from redis import exceptions
 
 from ..errors import StoreError, StoreUnavailable
 from ..forking import OnePerProcess
-from ..record import Outcome, Patch, Record
+from ..record import Outcome, Patch, Record, utc_now
 from .base import Store
 from .damage import absent_if_damaged
 from .limits import check_limits
@@ -183,6 +183,8 @@ return deleted
 # KEYS: the index. ARGV: index prefix, name, expires_at
 _ENTER = "enter(session, ARGV[2], ARGV[3])"
 
+_LONG_ENOUGH = timedelta(days=200)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -223,7 +225,7 @@ class RedisStore(Store):
     What an acknowledged write survives is the server's configuration: `appendfsync always` is for those
     that must survive its death. Replication is asynchronous, so a failover may lose the last moments.
 
-    In a cluster `rename` takes three round trips, and writing an owner or touching an owner's session two.
+    In a cluster `rename` takes three round trips, writing an owner three, and touching an owner's session two.
 
     :param server: a URL, `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port` or
         `redis+sentinel://host:port,host:port/service` (with `?sentinel_password=` if these want one); or a
@@ -274,6 +276,8 @@ class RedisStore(Store):
 
     def update(self, key: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all."""
+        if patch.owner is not None:
+            self._enter(key, patch.owner, _to_integer(patch.expires_at or utc_now() + _LONG_ENOUGH))
         answer = self._run(_patch, [self._prefix + key], *_conditions(patch), *_changes(patch))
         outcome, *indexed = map(_text, answer)
         if indexed:
@@ -336,8 +340,10 @@ class RedisStore(Store):
     def _create(self, key: str, fields: Mapping[str, str]) -> bool:
         owner = fields.get("owner", "")
         pairs = [each for pair in fields.items() for each in pair]
+        if owner:
+            self._enter(key, owner, fields["expires_at"])
         is_created = self._says_yes(_create, [self._prefix + key], fields["expires_at"], owner, *pairs)
-        if is_created and owner and self._is_cluster:
+        if is_created and owner:
             self._enter(key, owner, fields["expires_at"])
         return is_created
 
@@ -378,8 +384,16 @@ class RedisStore(Store):
             self._run(_enter, [self._index(owner)], name, _text(expires_at))
 
     def _enter(self, key: str, owner: str, expires_at: str) -> None:
+        """Tell a cluster's index of a session, before it gets its owner and again afterwards.
+
+        Before, lest nobody finds it if the index cannot be told afterwards; afterwards, for a look in between may
+        have taken the entry out. It stays for twice the session's time, and so outlasts touches of which the index
+        could not be told.
+        """
         if self._is_cluster:
-            self._run(_enter, [self._index(owner)], self._prefix + key, expires_at)
+            life = int(expires_at) - int(_to_integer(utc_now()))
+            last = str(int(expires_at) + max(0, life))
+            self._run(_enter, [self._index(owner)], self._prefix + key, last)
 
     # --- commands
 
@@ -422,6 +436,11 @@ def _exchange(client: Any, command: Sequence[Any]) -> Any:
     try:
         connection.send_command(*command)
         return connection.read_response(disconnect_on_error=True)
+    except exceptions.ReadOnlyError:
+        # The server has become a replica; its successor may be behind the same address.
+        connection.disconnect()
+        _close_idle(client)
+        raise
     except exceptions.ResponseError:
         raise
     except BaseException:

@@ -50,7 +50,9 @@ def make_connector(server: object, timeout: float, max_connections: int) -> Call
         if parts.scheme in ("redis+cluster", "redis+sentinel"):
             make = _cluster_connector if parts.scheme == "redis+cluster" else _sentinel_connector
             return make(parts, options | {"max_connections": max_connections})
-        pool_of = partial(redis.BlockingConnectionPool.from_url, server, max_connections=max_connections, **options)
+        pool_of = partial(
+            redis.BlockingConnectionPool.from_url, server, max_connections=max_connections, timeout=timeout, **options
+        )
         cast("Any", pool_of()).make_connection()  # which connects to nothing yet, and knows its options
     except ConfigurationError:
         raise
@@ -105,6 +107,10 @@ def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
     for each in parts.netloc.rpartition("@")[2].split(","):
         found = re.fullmatch(r"(?:\[([^]]+)\]|([^:]+))(?::([0-9]{1,5}))?", each)
         if found is None:
-            raise ConfigurationError(f"a {parts.scheme} URL lists its hosts as host:port,host:port; got {each!r}")
+            # It may be a part of the password.
+            raise ConfigurationError(
+                f"a {parts.scheme} URL lists its hosts as host:port,host:port, with %XX for what is special in the"
+                " password"
+            )
         hosts.append((found[1] or found[2], int(found[3] or default_port)))
     return hosts

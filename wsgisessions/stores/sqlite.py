@@ -145,6 +145,7 @@ class SQLiteStore(Store):
         self._timeout = timeout
         self._clock = clock
         self._is_set_up = False
+        self._file: tuple[int, int] | None = None
         call_after_fork(self._leave_to_parent)
 
     def create(self, key: str, record: Record) -> bool:
@@ -283,34 +284,36 @@ class SQLiteStore(Store):
     def _connection(self) -> Iterator[sqlite3.Connection]:
         notice_fork()
         try:
+            if _identify(self._path) != self._file:
+                self._notice_another_file()
+            idle = self._idle
             try:
-                connection = self._idle.pop()
+                connection = idle.pop()
             except IndexError:
                 connection = self._connect()
             try:
                 yield connection
             except BaseException:
-                # It may be broken for good (its file was replaced, say); the next call opens another.
+                # It may be broken for good; the next call opens another.
                 connection.close()
                 raise
-            self._idle.append(connection)
+            if self._idle is idle:
+                idle.append(connection)
+            else:
+                connection.close()
         except sqlite3.Error as error:
             raise _explain(error, self._path) from error
 
     def _connect(self) -> sqlite3.Connection:
         with suppress(OSError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-        connection = sqlite3.connect(
-            self._path,
-            timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA synchronous = NORMAL")
+            self._patiently(connection, "PRAGMA synchronous = NORMAL")
             with self._lock:
                 if not self._is_set_up:
                     self._set_up(connection)
+                    self._file = _identify(self._path)
                     self._is_set_up = True
         except BaseException:
             connection.close()
@@ -321,11 +324,28 @@ class SQLiteStore(Store):
         for statement in ("PRAGMA journal_mode = WAL", _TABLE, *_INDEXES):
             self._patiently(connection, statement)
 
+    def _notice_another_file(self) -> None:
+        """Let go of connections to a file that was deleted or replaced, as to log everybody out."""
+        with self._lock:
+            self._file = _identify(self._path)
+            self._is_set_up = False
+            connections, self._idle = self._idle, []
+        for connection in connections:
+            connection.close()
+
     def _leave_to_parent(self) -> None:
         # SQLite forbids using, and even closing, a connection on the other side of a fork.
         self._inherited.append(self._idle)
         self._idle = []
         self._lock = threading.Lock()
+
+
+def _identify(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 -- at each call, and a Path takes twice as long
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_locked(error: sqlite3.OperationalError) -> bool:
