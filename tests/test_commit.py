@@ -251,6 +251,21 @@ def test_the_live_one_of_several_cookies_is_found(visitor, position):
     assert "Set-Cookie" not in response.headers
 
 
+def test_a_logout_ends_all_that_the_browser_presents(visitor):
+    other = SessionManager(visitor.store).open()
+    other["theirs"] = 1
+    other.save()
+    cookies = f"{visitor.cookie}; id={other.id}"
+    visitor.store.taken()
+
+    def log_out(session):
+        session.get("a")
+        session.logout()
+
+    assert visitor.get(log_out, cookie=cookies).commands == ["load", "delete", "delete"]
+    assert visitor.get(dict, cookie=cookies).result == {}
+
+
 def test_three_of_many_cookies_are_tried_at_most(visitor):
     cookies = "; ".join(f"id={letter * 32}" for letter in "abcdefgh")
     assert visitor.get(len, cookie=f"id=short; {cookies}; {visitor.cookie}").commands == ["load"] * 3

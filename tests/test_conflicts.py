@@ -1,6 +1,7 @@
 """Two requests that change one key at once: the last wins, the later is refused, or both merge."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -9,10 +10,13 @@ from wsgisessions import (
     JSONCodec,
     MemoryStore,
     SessionConflict,
+    SessionError,
     SessionManager,
     SessionMiddleware,
+    SessionTooLarge,
     merge,
 )
+from wsgisessions.identifiers import hash_session_id
 
 
 def race(store, mine, theirs, *, start=None, **options):
@@ -183,6 +187,70 @@ def test_ten_rounds_without_success_are_a_conflict(make_recording_store):
     store.taken()
     with pytest.raises(SessionConflict, match="10 times in a row"):
         late.save()
+
+
+def open_two(store, **values):
+    manager = SessionManager(store, merges={"cart": merge.extend})
+    session = manager.open()
+    session.update(values)
+    session.save()
+    return manager.open(session.id), manager.open(session.id)
+
+
+def test_a_value_that_was_merged_is_to_be_read_again(store):
+    mine, theirs = open_two(store, cart=[])
+    cart = mine["cart"]
+    cart.append("mine")
+    theirs["cart"].append("theirs")
+    theirs.save()
+    mine.save()
+    cart.append("too late")
+    with pytest.raises(SessionError, match="read it again"):
+        mine.save()
+    mine.reload()
+    mine["cart"].append("mine too")
+    mine.save()
+    theirs.reload()
+    assert theirs["cart"] == ["theirs", "mine", "mine too"]
+
+
+def test_what_was_saved_is_known_and_merged_from_then_on(store):
+    mine, theirs = open_two(store, pad=1)
+    cart = ["mine"]
+    mine["cart"] = cart
+    mine.save()
+    theirs["cart"].append("theirs")
+    theirs.save()
+    cart.append("mine too")
+    mine.save()
+    theirs.reload()
+    assert theirs["cart"] == ["mine", "theirs", "mine too"]
+
+
+def test_a_merge_lets_go_of_its_turn_under_a_new_id_too(store):
+    first, late = open_two(store, cart=[], n=1)
+    for number in range(2):
+        late["cart"].append(f"late {number}")
+        first["cart"].append(f"first {number}")
+        first.save()
+        if number:
+            late.login("ann")
+        late.save()
+        first.reload() if not number else None
+    assert store.acquire(hash_session_id(late.id), "another", timedelta(seconds=1))
+
+
+def test_a_merge_keeps_to_max_bytes(store):
+    manager = SessionManager(store, merges={"cart": merge.extend}, max_bytes=60)
+    session = manager.open()
+    session["cart"] = []
+    session.save()
+    mine, theirs = manager.open(session.id), manager.open(session.id)
+    mine["cart"].append("m" * 30)
+    theirs["cart"].append("t" * 30)
+    theirs.save()
+    with pytest.raises(SessionTooLarge):
+        mine.save()
 
 
 def test_a_session_deleted_while_it_is_merged_stays_deleted(store):

@@ -104,6 +104,11 @@ def test_attributes_that_browsers_refuse_are_refused_first(options, message):
         Cookie(**options)
 
 
+def test_a_domain_that_cannot_be_written_is_refused_first():
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        Cookie(domain="a..b")
+
+
 def test_every_attribute_is_set_and_removed_alike(make_browser):
     cookie = Cookie("__Secure-s", "/app", "example.org", same_site="none", partitioned=True)
     browser = make_browser(transport=cookie)

@@ -12,6 +12,7 @@ from wsgisessions import (
     OnSessionEnd,
     SessionManager,
     SQLiteStore,
+    get_session,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -53,6 +54,23 @@ def test_an_idle_session_ends(open_session, clock):
     assert visit(open_session, expiry, session_id)
     clock.advance(30 * MINUTE)
     assert not visit(open_session, expiry, session_id)
+
+
+def test_a_touch_that_the_cookie_could_not_follow_is_put_off(make_browser, clock):
+    browser = make_browser(store=MemoryStore(clock=clock), expiry=OnInactivity(30 * MINUTE))
+    browser.middleware.manager.clock = clock
+    browser.get(lambda session: session.update(n=1))
+
+    def download(environ, start_response):
+        session = get_session(environ)
+        assert session["n"] == 1
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"begun"
+        clock.advance(29 * MINUTE)
+
+    browser.run(download)
+    clock.advance(MINUTE / 2)
+    assert "Max-Age=1800" in browser.get(dict).headers["Set-Cookie"]
 
 
 def test_an_active_session_ends_at_its_absolute_limit(open_session, clock):

@@ -1,11 +1,16 @@
 """A store that fails: what the app sees, what the visitor sees, and what the log says."""
 
 import logging
+import traceback
+from datetime import timedelta
+from enum import Enum
 
 import pytest
 
 from wsgisessions import (
+    DecodeError,
     EncodeError,
+    OnInactivity,
     SessionConflict,
     SessionInterrupted,
     SessionManager,
@@ -13,8 +18,13 @@ from wsgisessions import (
     StoreUnavailable,
     get_session,
 )
+from wsgisessions.identifiers import hash_session_id
 
 SECRET = "the-visitors-secret"
+
+
+class Level(Enum):
+    HIGH = "high"
 
 
 @pytest.fixture
@@ -223,6 +233,51 @@ def test_a_write_without_a_read_whose_session_went_away_starts_another(browser):
     assert browser.cookie not in ("", old)
     assert browser.get(dict).result == {"n": 2}
     assert browser.get(dict, cookie=old).result == {}
+
+
+def test_an_id_that_was_changed_before_the_failure_reaches_the_client(browser):
+    browser.get(lambda session: session.update(cart="full"))
+    before = browser.cookie
+    store = browser.store
+
+    def view(session):
+        session.login("ann")
+        session.save()
+        store.acquire(hash_session_id(session.id), "another's", timedelta(seconds=30))
+        with session.lock(timeout=0):
+            session["n"] = 1
+
+    response = browser.get(view)
+    assert response.status == "503 Service Unavailable"
+    assert response.headers["Vary"] == "Cookie"
+    assert browser.cookie not in ("", before)
+    assert browser.get(lambda session: (session.owner, session["cart"])).result == ("ann", "full")
+
+
+def test_a_session_that_is_gone_leaves_no_expiry_to_the_next(browser):
+    browser.get(lambda session: (setattr(session, "expiry", OnInactivity(timedelta(days=365))), session.update(n=1)))
+    store = browser.store
+    update = store.update
+
+    def logged_out_meanwhile(key, patch):
+        store.delete(key)
+        return update(key, patch)
+
+    store.update = logged_out_meanwhile
+    response = browser.get(lambda session: session.update(n=2))
+    assert "Max-Age" not in response.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("type", [int, Level])
+def test_a_stored_value_is_in_no_traceback(browser, type):
+    browser.get(lambda session: session.update(level="s3cret"))
+
+    def view(session):
+        with pytest.raises(DecodeError) as caught:
+            session.get("level", type=type)
+        return "".join(traceback.format_exception(caught.value))
+
+    assert "s3cret" not in browser.get(view).result
 
 
 def test_a_value_that_turned_bad_saves_nothing(browser, caplog):

@@ -11,9 +11,12 @@ from wsgisessions import (
     LockLost,
     LockTimeout,
     MemoryStore,
+    OnInactivity,
+    OnSessionEnd,
     SessionInterrupted,
     SessionManager,
 )
+from wsgisessions.identifiers import hash_session_id
 
 
 @pytest.fixture
@@ -165,6 +168,33 @@ def test_an_exception_undoes_what_was_written_inside_a_new_session_too(manager):
         raise ZeroDivisionError
     session.save()
     assert session.is_new
+
+
+@pytest.mark.parametrize("how", ["lock", "reload"])
+def test_a_look_before_the_session_is_loaded_anew_counts(how, manager, session_id):
+    session = manager.open(session_id)
+    data = session["n"]
+
+    def write():
+        manager.revoke(hash_session_id(session_id))
+        session["copy"] = data
+        session.save()
+
+    if how == "reload":
+        session.reload()
+        with pytest.raises(SessionInterrupted):
+            write()
+    else:
+        with pytest.raises(SessionInterrupted), session.lock():
+            write()
+
+
+def test_an_exception_undoes_an_expiry_too(manager, session_id):
+    session = manager.open(session_id)
+    with pytest.raises(ZeroDivisionError), session.lock():
+        session.expiry = OnInactivity(timedelta(days=365))
+        raise ZeroDivisionError
+    assert session.expiry == OnSessionEnd()
 
 
 def test_a_new_session_has_nobody_to_wait_for(manager):

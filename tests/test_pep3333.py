@@ -256,6 +256,33 @@ def test_exc_info_after_the_first_chunk_is_raised_by_the_server():
     assert server.events == ["headers", b"one"]
 
 
+def test_exc_info_after_an_empty_chunk_keeps_the_sessions_headers():
+    def app(environ, start_response):
+        get_session(environ)["a"] = 1
+        start_response(*OK)
+        yield b""
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            start_response("500 Internal Server Error", [("Content-Type", "text/plain")], sys.exc_info())
+        yield b"error"
+
+    sent = []
+
+    def start_response(status, headers, exc_info=None):
+        # As the server of PEP 3333's example: nothing is sent with an empty chunk.
+        sent.append((status, dict(headers)))
+
+    middleware = SessionMiddleware(app, MemoryStore())
+    body = middleware({"wsgi.url_scheme": "https", "HTTP_HOST": "example.org", "REQUEST_METHOD": "GET"}, start_response)
+    assert list(body) == [b"", b"error"]
+    body.close()
+    (_, first), (status, last) = sent
+    assert status == "500 Internal Server Error"
+    assert last["Set-Cookie"] == first["Set-Cookie"]
+    assert last["Vary"] == "Cookie"
+
+
 def test_a_second_start_response_without_exc_info_is_refused():
     def app(environ, start_response):
         start_response(*OK)

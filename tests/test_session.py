@@ -1,6 +1,7 @@
 """The session as the app sees it: a mapping, lazy, safe for threads, and telling nothing."""
 
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
@@ -239,6 +240,29 @@ def test_several_threads_of_one_request_may_use_it(visit):
     stored = visit(dict)
     assert len(stored) == 201
     assert sorted(stored["shared"]) == list(range(200))
+
+
+def test_threads_of_one_request_take_turns_in_steps_of_two(visit):
+    def view(session):
+        def work(number):
+            session.setdefault(f"list {number // 8}", []).append(number)
+
+        switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(work, range(4000)))
+        finally:
+            sys.setswitchinterval(switch_interval)
+        return sum(map(len, session.values()))
+
+    assert visit(view) == 4000
+
+
+@pytest.mark.parametrize("owner", ["\ud800", "a\0b"])
+def test_an_owner_that_some_engine_cannot_hold_is_refused(manager, owner):
+    with pytest.raises(SessionError, match="NUL character or a lone surrogate"):
+        manager.open().login(owner)
 
 
 def test_login_binds_the_owner_and_changes_the_id(visit, manager):

@@ -147,6 +147,55 @@ def test_a_change_inside_a_typed_value_is_found(browser):
     assert stored["tags"] == {"a", "b"}
 
 
+def test_a_bucket_after_its_key_was_deleted_is_a_new_one(browser):
+    browser.get(lambda session: session.bucket(Guest, "g").__setattr__("views", 5))
+
+    def anew(session):
+        del session["g"]
+        session.bucket(Guest, "g").views = 5
+        assert list(session) == ["g"]
+        assert len(session) == 1
+
+    browser.get(anew)
+    assert browser.get(lambda session: session.bucket(Guest, "g").views).result == 5
+
+
+def test_models_with_aliases_and_computed_fields_come_back(browser):
+    class User(pydantic.BaseModel, extra="forbid"):
+        name: str = pydantic.Field("", alias="userName")
+        mail: str = pydantic.Field("", validation_alias="email")
+        town: str = pydantic.Field("", serialization_alias="city")
+
+        @pydantic.computed_field
+        @property
+        def greeting(self) -> str:
+            return f"Hello {self.name}"
+
+    def fill(session):
+        user = session.bucket(User)
+        user.name, user.mail, user.town = "ann", "ann@example.org", "Lyon"
+
+    browser.get(fill)
+    user = browser.get(lambda session: session.bucket(User)).result
+    assert (user.name, user.mail, user.town) == ("ann", "ann@example.org", "Lyon")
+
+
+def test_a_change_by_one_type_is_seen_by_the_other_and_a_late_one_is_refused(browser):
+    browser.get(lambda session: session.update(cart=["a"]))
+
+    def view(session):
+        plain = session["cart"]
+        typed = session.get("cart", type=list[str])
+        plain.append("x")
+        assert session.get("cart", type=list[str]) == ["a", "x"]
+        typed.append("y")
+        with pytest.raises(SessionError, match="read it again"):
+            session.save()
+        session.reload()
+
+    browser.get(view)
+
+
 def test_one_key_read_as_two_types_shows_the_change_of_the_first(browser):
     def view(session):
         session.bucket(Guest).views = 3

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
@@ -38,6 +39,8 @@ _NOT_OURS = (
     ArithmeticError,
     RecursionError,
 )
+
+_path_at_the_end = re.compile(r" - at `\$[^`]*`$").search
 
 _dump = msgspec.json.Encoder().encode
 _load = msgspec.json.Decoder().decode
@@ -102,6 +105,8 @@ class JSONCodec:
             return _dump(self._to_json(value, "")).decode()
         except UnicodeEncodeError as error:
             raise EncodeError("text with a lone surrogate cannot be kept in a session") from error
+        except ValueError as error:
+            raise EncodeError(f"the value cannot be kept in a session: {error}") from error
         except RecursionError:
             raise EncodeError("the value contains itself or is nested too deeply") from None
 
@@ -137,15 +142,18 @@ class JSONCodec:
             value = _load(text)
             if '"$' in text:
                 value = _from_json(value)
-        except _NOT_OURS as error:
-            raise DecodeError("the stored text is not one that this codec wrote") from error
+        except _NOT_OURS:
+            # The cause would quote what is stored.
+            raise DecodeError("the stored text is not one that this codec wrote") from None
         if type is None:
             return value
         try:
             return msgspec.convert(value, type, dec_hook=_load_model)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             name = getattr(type, "__name__", str(type))
-            raise DecodeError(f"the stored value is no {name}") from error
+            # The cause may quote what is stored; msgspec's ends with the path to it, which does not.
+            path = _path_at_the_end(str(error))
+            raise DecodeError(f"the stored value is no {name}{path[0] if path else ''}") from None
 
     def is_immutable(self, value: Any) -> bool:
         """Tell whether the value is a scalar."""
@@ -260,7 +268,7 @@ def _from_json(value: Any) -> Any:
 
 def _dump_model(value: Any) -> Any:
     if hasattr(value, "__pydantic_validator__"):
-        return value.model_dump()
+        return value.model_dump(round_trip=True)
     if isinstance(value, markupsafe.Markup):
         return str(value)
     raise EncodeError(_refusal(value, ""))
@@ -268,7 +276,7 @@ def _dump_model(value: Any) -> Any:
 
 def _load_model(kind: type[Any], value: Any) -> Any:
     if hasattr(kind, "__pydantic_validator__"):
-        return cast("Any", kind).model_validate(value)
+        return cast("Any", kind).model_validate(value, by_name=True, by_alias=True)
     if kind is markupsafe.Markup:
         return markupsafe.Markup(value)  # noqa: S704 -- it was Markup when the app stored it
     raise DecodeError(f"a {kind.__name__} cannot be read from a session")

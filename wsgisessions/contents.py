@@ -18,15 +18,19 @@ OWN_CLIENT = f"{RESERVED_PREFIX}client"
 
 
 class _Live:
-    """A value that the app holds and may change in place, and the text it had when last compared."""
+    """A value that the app holds and may change in place, and the text it had when last compared.
 
-    __slots__ = ("encode", "text", "type", "value")
+    It is outdated when its key has got another value since, by a look as another type or by a merge.
+    """
+
+    __slots__ = ("encode", "is_outdated", "text", "type", "value")
 
     def __init__(self, value: Any, text: str | None, type: Any, encode: Callable[[Any], str]) -> None:
         self.value = value
         self.text = text
         self.type = type
         self.encode = encode
+        self.is_outdated = False
 
 
 @dataclass(slots=True)
@@ -116,8 +120,10 @@ class Contents:
 
     def _view(self, key: str, type: Any, encode: Callable[[Any], str]) -> Any:
         lives = self._live.get(key, [])
+        if len(lives) > 1:
+            self._settle(key)
         for live in lives:
-            if live.type is type or live.type == type:
+            if (live.type is type or live.type == type) and not live.is_outdated:
                 self._note_read(key)
                 return live.value
         self._settle(key)
@@ -226,11 +232,14 @@ class Contents:
     def commit(self, texts: Mapping[str, str], merged: Iterable[str] = ()) -> None:
         """Take `texts` as stored; of the keys that were merged, what the app holds is outdated."""
         self.base = texts
+        # What is stored under these keys is known from now on.
+        self._read.update(self._assigned)
         self._assigned.clear()
         self._removed.clear()
         self._cleared = False
         for key in merged:
-            self._live.pop(key, None)
+            for live in self._live.get(key, ()):
+                live.is_outdated = True
 
     def _settle_buckets(self) -> None:
         for key in list(self._buckets):
@@ -244,6 +253,11 @@ class Contents:
             text = self._encode(key, live.value, live.encode)
             if text == live.text:
                 continue
+            if live.is_outdated:
+                raise SessionError(
+                    f"a value of the session key {key!r} was changed that is outdated, since the key was merged by"
+                    " save() or changed as another type; read it again before you change it"
+                )
             if changed is not None:
                 raise SessionError(
                     f"session key {key!r} was changed both as {changed.type} and as {live.type}; read it as one type"
@@ -251,7 +265,11 @@ class Contents:
             changed = live
             live.text = text
             self._assigned[key] = text
+            self._removed.discard(key)
             self._buckets.discard(key)
+        if changed is not None:
+            for live in self._live[key]:
+                live.is_outdated = live is not changed
 
     def _encode(self, key: str, value: Any, encode: Callable[[Any], str]) -> str:
         try:

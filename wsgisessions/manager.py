@@ -73,7 +73,9 @@ class SessionManager:
         self._thread_locks = ThreadLocks()
         self._purges: list[PeriodicPurge] = []
         self._check(on_conflict, merges or {})
-        self._patching = Patching(store, self.codec, refuses=on_conflict == "refuse", merges=merges or {})
+        self._patching = Patching(
+            store, self.codec, refuses=on_conflict == "refuse", merges=merges or {}, check_size=self._check_size
+        )
 
     def open(self, session_id: str | None = None) -> Session:
         """Return the session of an ID, or a new one; the store is asked at the first look inside."""
@@ -232,6 +234,7 @@ class SessionManager:
             session.reload()
             if state.stored is None:
                 raise SessionInterrupted("the session was deleted or ran out before its lock could be had")
+            state.was_read = True
             state.token, state.lock_holder = token, threading.get_ident()
             try:
                 with self._undoing(state):
@@ -393,6 +396,9 @@ class SessionManager:
         if state.expiry_changed:
             return expiry.deadline(record.created_at, now)
         if not expiry.is_touch_due(record.touched_at, now):
+            return None
+        if expiry.outlives_browser and not state.carrier.can_deliver:
+            # The cookie would not last as long.
             return None
         deadline = expiry.deadline(record.created_at, now)
         return None if deadline == record.expires_at else deadline

@@ -247,8 +247,11 @@ class Exchange:
         if self._status and exc_info is None:
             raise AssertionError("start_response() was called a second time without exc_info (PEP 3333)")
         if not self.can_deliver:
-            # With exc_info after the headers have left, the server raises it (PEP 3333, "Error Handling").
-            return self._server_start_response(status, headers, exc_info)
+            # With exc_info after the headers have left, the server raises it; after an empty chunk they may not have
+            # (PEP 3333, "Error Handling").
+            write = self._server_start_response(status, self._with_ours(headers), exc_info)
+            self._status = status
+            return write
         self._status = status
         self._headers = headers
         return self.write
@@ -317,10 +320,16 @@ class Exchange:
             middleware.manager.abandon(self.session, can_deliver=True)
         else:
             middleware.manager.commit(self.session)
+        return self._with_ours(self._headers)
+
+    def _with_ours(self, headers: Headers) -> Headers:
+        state, middleware = self.state, self.middleware
+        if state is None:
+            return headers
         ours = middleware.session_headers(state, self._environ)
-        if ours and not _has(self._headers, "cache-control"):
+        if ours and not _has(headers, "cache-control"):
             ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
-        return [*_varying(self._headers, middleware.vary), *ours]
+        return [*_varying(headers, middleware.vary), *ours]
 
     def _abandon(self) -> None:
         self.is_over = True
@@ -334,7 +343,8 @@ class Exchange:
         self.can_deliver = False
         log_replacement(error)
         status, headers, body = error_answer(error)
-        self._server_write = self._server_start_response(status, headers)
+        # An ID that an earlier commit of this request has changed must reach the client all the same.
+        self._server_write = self._server_start_response(status, self._with_ours(headers))
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
 

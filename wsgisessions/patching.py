@@ -13,6 +13,7 @@ from .locking import leased
 from .merge import Rule
 from .record import Outcome, Patch, Record
 from .sealing import Seal
+from .state import split_texts
 from .stores.base import Store
 
 _MOST_ROUNDS = 10
@@ -24,11 +25,20 @@ _CONTESTED_SECONDS = 1.0
 class Patching:
     """Applies patches under the declared rules: the last wins, the later is refused, or both merge."""
 
-    def __init__(self, store: Store, codec: Codec, *, refuses: bool, merges: Mapping[str, Rule]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        *,
+        refuses: bool,
+        merges: Mapping[str, Rule],
+        check_size: Callable[[Mapping[str, str]], None],
+    ) -> None:
         self._store = store
         self._codec = codec
         self._refuses = refuses
         self._merges = dict(merges)
+        self._check_size = check_size
         self._contested = ContestedSessions()
 
     @property
@@ -53,18 +63,25 @@ class Patching:
 
     def _apply_guarded(self, key: str, mine: Patch, new_key: str | None, seal: Seal | None) -> Applied:
         patch, merged = mine, frozenset[str]()
+        current = key
+
+        def current_key() -> str:
+            return current
+
         with ExitStack() as turn:
             has_turn = mine.token is not None
             if key in self._contested and not has_turn:
-                has_turn = self._take_turn(turn, key)
+                has_turn = self._take_turn(turn, current_key)
             for round_number in range(_MOST_ROUNDS):
                 outcome = self._send(key, new_key, patch, seal)
                 if outcome is not Outcome.CONFLICT:
+                    # The lease has moved along, and is let go where it is.
+                    current = new_key if outcome is Outcome.DONE and new_key is not None else key
                     return Applied(outcome, patch, merged)
                 if mine.token is None and self._merges.keys().isdisjoint(mine.expect):
                     raise _conflict(mine.expect)
                 if round_number > 0 and not has_turn:
-                    has_turn = self._take_turn(turn, key)
+                    has_turn = self._take_turn(turn, current_key)
                 record = self._store.load(key)
                 if record is None:
                     return Applied(Outcome.GONE, patch, merged)
@@ -79,9 +96,9 @@ class Patching:
             patch = seal.close_patch(key, new_key, patch)
         return self._store.update(key, patch) if new_key is None else self._store.rename(key, new_key, patch)
 
-    def _take_turn(self, turn: ExitStack, key: str) -> bool:
+    def _take_turn(self, turn: ExitStack, key: Callable[[], str]) -> bool:
         with suppress(LockTimeout):
-            turn.enter_context(leased(self._store, lambda: key, _TURN_TIMEOUT, _TURN_LEASE))
+            turn.enter_context(leased(self._store, key, _TURN_TIMEOUT, _TURN_LEASE))
         return True
 
     def _rebase(self, mine: Patch, record: Record) -> tuple[Patch, frozenset[str]]:
@@ -98,6 +115,8 @@ class Patching:
             remove=(set(mine.remove) - contested) | {key for key, text in merged.items() if text is None},
             expect=theirs,
         )
+        kept_values = {} if patch.clear else {k: text for k, text in record.values.items() if k not in patch.remove}
+        self._check_size(split_texts(kept_values | dict(patch.set))[0])
         return patch, frozenset(contested)
 
     def _merge(self, key: str, mine: Patch, theirs: str | None) -> str | None:

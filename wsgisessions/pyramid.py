@@ -67,8 +67,15 @@ def session_factory(store: Store, **options: Any) -> Callable[[Request], Pyramid
             return _no_write
 
         exchange = Exchange(middleware, request.environ, start_response)
+        has_let_others_go_first = False
 
         def commit(request: Request, response: Any) -> None:
+            nonlocal has_let_others_go_first
+            if request.response_callbacks and not has_let_others_go_first:
+                # They may change the session. Once only, lest two that do so go round in circles.
+                has_let_others_go_first = True
+                request.add_response_callback(commit)
+                return
             exchange.start_response(response.status, response.headerlist)
             replacement = exchange.send_headers()
             response.status, response.headerlist = sent[-1]
@@ -77,12 +84,8 @@ def session_factory(store: Store, **options: Any) -> Callable[[Request], Pyramid
             elif not is_ready(response.app_iter, request.environ):
                 response.app_iter = Body(response.app_iter, exchange)
 
-        def abandon(request: Request) -> None:
-            if exchange.can_deliver:
-                exchange.finish()
-
         request.add_response_callback(commit)
-        request.add_finished_callback(abandon)
+        request.add_finished_callback(lambda request: exchange.finish())
         request.environ[middleware.environ_key] = exchange.session
         session = exchange.session
         assert isinstance(session, PyramidSession)  # noqa: S101 -- what the middleware's class makes

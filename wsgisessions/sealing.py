@@ -65,7 +65,7 @@ class Seal:
         self._data_key = data_key
         self._is_outdated = is_outdated
         self._cipher = Cipher(data_key)
-        self._sealed: dict[str, tuple[str, str]] = {}
+        self._sealed: dict[tuple[str, str], str] = {}
 
     def open(self, record: Record) -> Record:
         """Return the record with its values decrypted."""
@@ -87,17 +87,16 @@ class Seal:
     def _open(self, name: str, text: str) -> str:
         data = self._cipher.decrypt(text, name.encode())
         plain = _UNREADABLE + text if data is None else data.decode()
-        self._sealed[name] = (plain, text)
+        self._sealed[name, plain] = text
         return plain
 
     def _close(self, texts: Mapping[str, str]) -> dict[str, str]:
         return {name: self._sealed_text(name, text) for name, text in texts.items()}
 
     def _sealed_text(self, name: str, text: str) -> str:
-        plain, sealed = self._sealed.get(name, (None, ""))
-        if plain != text:
-            sealed = self._cipher.encrypt(text.encode(), name.encode())
-            self._sealed[name] = (text, sealed)
+        sealed = self._sealed.get((name, text))
+        if sealed is None:
+            sealed = self._sealed[name, text] = self._cipher.encrypt(text.encode(), name.encode())
         return sealed
 
     def _wrapped(self, key: str) -> dict[str, str]:

@@ -156,6 +156,27 @@ class Session(MutableMapping[str, Any]):
             except KeyError:
                 return default
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, after setting it to the default if it is absent."""
+        with self._use().lock:
+            return super().setdefault(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Remove a key, and return its value, or the default if it is absent.
+
+        :raises KeyError: it is absent, and there is no default.
+        """
+        with self._use().lock:
+            return super().pop(key, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove a key, and return it with its value.
+
+        :raises KeyError: the session is empty.
+        """
+        with self._use().lock:
+            return super().popitem()
+
     def clear(self) -> None:
         """Remove every key, also those that another request is adding. Needs no load by itself."""
         state = self._use()
@@ -175,6 +196,7 @@ class Session(MutableMapping[str, Any]):
         """
         state = self._read()
         with state.lock:
+            self._require_a_way_back(state)
             bucket: T = state.contents.bucket(type.__qualname__ if key is None else key, type)
             return bucket
 
@@ -329,7 +351,9 @@ class Session(MutableMapping[str, Any]):
         """Undo what is not committed, and load the session anew. One round trip."""
         state = self._use()
         with state.lock:
+            was_read = state.was_read
             state.become_unloaded(self._backend.codec)
+            state.was_read = was_read
             self._backend.load(state)
 
     def lock(self, timeout: float = 10, lease: float = 30) -> AbstractContextManager[None]:

@@ -88,6 +88,7 @@ class State:
         "own_texts",
         "stored",
         "token",
+        "untried",
         "was_modified",
         "was_presented",
         "was_read",
@@ -100,6 +101,7 @@ class State:
         self.was_presented = bool(presented)
         # A browser sends the cookies of an old Path or Domain too; any of them may be the live one.
         self.candidates = [text for text in presented if is_session_id(text)][:_MOST_CANDIDATES]
+        self.untried: list[str] = []
         self.flushed: list[str] = []
         self.notice = Notice.NOTHING
         self.was_modified = False
@@ -127,15 +129,19 @@ class State:
 
     def attach(self, session_id: str, key: str, record: Record, seal: Seal | None = None) -> None:
         """Take a session that the store had."""
+        self.untried += self.candidates[self.candidates.index(session_id) + 1 :]
         self.candidates = [session_id]
         self.stored = Stored(session_id, key, record, seal)
         self.is_loaded = True
         texts = record.values
         if OWN_EXPIRY in texts or OWN_CLIENT in texts:
             texts, self.own_texts = split_texts(texts)
-            if OWN_EXPIRY in self.own_texts and not self.expiry_changed:
-                self.expiry = _stored_expiry(self.own_texts[OWN_EXPIRY])
+            if not self.expiry_changed:
+                self.expiry = self._own_expiry()
         self.contents.attach(texts)
+
+    def _own_expiry(self) -> Expiry | None:
+        return _stored_expiry(self.own_texts[OWN_EXPIRY]) if OWN_EXPIRY in self.own_texts else None
 
     def attach_nothing(self) -> None:
         """Learn that the store has none of the presented sessions."""
@@ -147,6 +153,9 @@ class State:
     def detach(self) -> None:
         """Learn that the session is gone, and keep what was written to go into a new one."""
         self.stored = None
+        self.own_texts = {}
+        if not self.expiry_changed:
+            self.expiry = None
         self.cycles_id = False
         self.contents.attach({})
         self.attach_nothing()
@@ -166,11 +175,14 @@ class State:
     def undo(self) -> None:
         """Drop every change that is not committed; a flush stays."""
         self.contents.discard()
+        if self.expiry_changed:
+            self.expiry = self._own_expiry()
         self._forget_intentions()
 
     def flush(self, codec: Codec) -> None:
         """Mark the session, or all that may be it, for deletion."""
-        self.flushed.extend(hash_session_id(session_id) for session_id in self.candidates)
+        self.flushed.extend(hash_session_id(session_id) for session_id in (*self.candidates, *self.untried))
+        self.untried = []
         self.become_new(codec)
 
     @property
@@ -207,10 +219,12 @@ class State:
 def check_owner(owner: object) -> None:
     """Refuse what is no owner: engines would differ in what they make of it.
 
-    :raises SessionError: it is no str.
+    :raises SessionError: it is no str, or holds NUL or a lone surrogate.
     """
     if not isinstance(owner, str):
         raise SessionError(f"an owner is a str, such as str(user.id); got {type(owner).__name__}")
+    if "\0" in owner or any("\ud800" <= character <= "\udfff" for character in owner):
+        raise SessionError("an owner cannot hold a NUL character or a lone surrogate")
 
 
 def split_texts(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

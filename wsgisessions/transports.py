@@ -181,6 +181,10 @@ class Cookie:
             )
         if self._has_prefix("__Secure-") and not self.secure:
             raise ConfigurationError('"__Secure-" cookies need secure=True; got secure=False')
+        try:
+            self.withdraw()
+        except ValueError as error:
+            raise ConfigurationError(f"a cookie with these attributes cannot be written: {error}") from error
 
     def _has_prefix(self, prefix: str) -> bool:
         # Browsers compare the prefixes without regard to case (RFC 6265bis, section 5.4).

@@ -229,6 +229,31 @@ def test_what_a_streamed_response_changes_is_committed_at_its_end(site):
     assert site.get(get_n).result == 2
 
 
+def test_response_callbacks_may_change_the_session(site):
+    def add_callbacks(request):
+        request.add_response_callback(lambda request, response: request.session.update(first=1))
+
+        def more(request, response):
+            request.add_response_callback(lambda request, response: request.session.update(later=1))
+
+        request.add_response_callback(more)
+        return Response("body")
+
+    site.get(set_n)
+    site.get(add_callbacks)
+    kept = site.get(lambda request: Response(repr(sorted(request.session)))).text
+    assert kept == "['first', 'later', 'n']"
+
+
+def test_a_session_may_begin_in_a_response_callback(site):
+    def begin(request):
+        request.add_response_callback(lambda request, response: request.session.update(n=1))
+        return Response("body")
+
+    site.get(begin)
+    assert site.get(get_n).result == 1
+
+
 class BrokenStore(MemoryStore):
     """Fails as told."""
 

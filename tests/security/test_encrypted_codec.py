@@ -5,7 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from wsgisessions import ConfigurationError, DecodeError, EncryptedCodec, MemoryStore, SessionManager, merge
+from wsgisessions import (
+    ConfigurationError,
+    DecodeError,
+    EncryptedCodec,
+    MemoryStore,
+    SessionManager,
+    StoreUnavailable,
+    merge,
+)
 from wsgisessions.identifiers import hash_session_id
 from wsgisessions.record import Patch, Record, utc_now
 
@@ -162,6 +170,22 @@ def test_conflicts_are_found_and_merged(store):
     theirs.save()
     mine.save()
     assert manager.open(session_id)["n"] == 111
+
+
+def test_a_save_that_failed_may_be_tried_again(store, monkeypatch):
+    manager = SessionManager(store, codec=EncryptedCodec([NEW]), on_conflict="refuse")
+    session = manager.open(start(manager, n=1))
+    session["n"] += 1
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "update", refuse)
+        with pytest.raises(StoreUnavailable):
+            session.save()
+    session.save()
+    assert manager.open(session.id)["n"] == 2
+
+
+def refuse(key, patch):
+    raise StoreUnavailable("the store is down")
 
 
 def test_a_tampered_value_under_a_merge_rule_can_be_replaced(store):
