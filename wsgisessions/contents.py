@@ -45,6 +45,9 @@ class Changes:
         return bool(self.set or self.remove or self.clear)
 
 
+_NO_CHANGES = Changes({}, frozenset(), clear=False)
+
+
 class Contents:
     """The values of one session as texts, the live values made of them, and what was read."""
 
@@ -211,9 +214,10 @@ class Contents:
         base = self.base
         if self._cleared and base:
             return Changes(dict(self._assigned), frozenset(), clear=True)
+        if not self._assigned and not self._removed:
+            return _NO_CHANGES
         changed = {key: text for key, text in self._assigned.items() if base.get(key) != text}
-        removed = frozenset(self._removed.intersection(base)) if self._removed else frozenset[str]()
-        return Changes(changed, removed, clear=False)
+        return Changes(changed, frozenset(self._removed.intersection(base)), clear=False)
 
     def expectations(self, changes: Changes, is_guarded: Callable[[str], bool]) -> dict[str, str | None]:
         """Return, for each guarded key that was read and changed, the text it was read with."""

@@ -506,8 +506,9 @@ def _text(answer: str | bytes) -> str:
 
 def _to_texts(answer: Any) -> dict[str, str]:
     """Return a hash that came as a mapping (RESP3) or a list (RESP2), decoded or not."""
-    pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-    return {_text(name): _text(text) for name, text in pairs}
+    fields = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+    # Only a client that was there already may answer in bytes.
+    return {_text(name): _text(text) for name, text in fields.items()} if b"created_at" in fields else fields
 
 
 def _to_integer(instant: datetime) -> str:
