@@ -130,7 +130,7 @@ def test_a_stopped_one_stays_so_in_a_child():
 
 
 def count(store):
-    with store._connection() as connection:
+    with store._connections._borrow() as connection:
         return connection.execute("SELECT count(*) FROM wsgisessions").fetchone()[0]
 
 

@@ -25,9 +25,10 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from .answers import ERROR_STATUSES, error_answer, log_replacement
 from .errors import ConfigurationError, SessionError
+from .exchange import Presented
 from .expiry import OnInactivity
 from .manager import SessionManager
-from .middleware import Presented, SessionMiddleware, shared_session
+from .middleware import SessionMiddleware, shared_session
 from .session import Session
 from .stores.base import Store
 from .transports import Cookie, ResponseHeader

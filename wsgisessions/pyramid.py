@@ -24,14 +24,8 @@ from pyramid.response import Response
 from zope.interface import implementer
 
 from .answers import ERROR_STATUSES, error_answer, log_replacement
-from .middleware import (
-    Body,
-    Exchange,
-    Headers,
-    SessionMiddleware,
-    is_ready,
-    shared_session,
-)
+from .exchange import Body, Exchange, Headers, is_ready
+from .middleware import SessionMiddleware, shared_session
 from .session import Session
 from .stores.base import Store
 

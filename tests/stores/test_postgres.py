@@ -75,7 +75,7 @@ def test_prepared_statements_can_be_switched_off(url, open_fresh, make_key, make
         store.create(key, make_record())
         for _ in range(20):
             store.load(key)
-        with store._connection() as connection:
+        with store._connections.borrow() as connection:
             assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (count,)
 
 
@@ -174,7 +174,7 @@ def test_a_ready_made_pool_is_refused_after_a_fork(url):
 
 def test_when_all_connections_are_in_use_the_error_says_so(url, open_fresh):
     store = open_fresh("postgres", url, max_connections=1, timeout=0.2)
-    with store._connection(), pytest.raises(StoreUnavailable, match="raise max_connections"):
+    with store._connections.borrow(), pytest.raises(StoreUnavailable, match="raise max_connections"):
         store.load("key")
     assert store.load("key") is None
 
@@ -208,7 +208,7 @@ def test_touching_grows_neither_the_table_nor_its_indexes(url, open_fresh, name,
     for number in range(100):
         for key in keys:
             store.update(key, Patch(expires_at=utc_now() + HOUR * (2 + number)))
-    with store._connection() as own:
+    with store._connections.borrow() as own:
         own.execute("SELECT pg_stat_force_next_flush()")
     updates, hot = connection.execute(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [name]

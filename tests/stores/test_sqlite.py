@@ -222,10 +222,10 @@ def test_a_file_that_was_deleted_has_logged_everybody_out(path):
 def test_a_connection_that_was_in_use_when_its_file_was_deleted_is_not_used_again(path):
     store = SQLiteStore(path)
     session_id = save(store, n=1)
-    with store._connection():
+    with store._connections._borrow():
         delete_file(path)
         assert SessionManager(store).open(session_id).is_new
-    store._idle.pop().close()
+    store._connections._idle.pop().close()
     assert SessionManager(store).open(session_id).is_new
 
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import select
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import timedelta, timezone
 from typing import Any, TypeVar, cast
 
 import msgspec
-import psycopg
 from psycopg import errors, sql
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
-from psycopg.rows import tuple_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
-from ..forking import OnePerProcess
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 from .damage import absent_if_damaged
 from .limits import check_limits
+from .postgres_connections import Cursor, PostgresConnections, cursor_of
 
 # Values are one jsonb object of strings, so || merges it key by key and reformats nothing.
 #
@@ -127,15 +120,11 @@ _NOT_APPLIED = (errors.AdminShutdown, errors.SerializationFailure, errors.Deadlo
 _MOST_ATTEMPTS = 20
 _LONGEST_PAUSE = 0.002
 
-_CANCEL_SECONDS = 1.0
 _LONGEST_TABLE = 63 - len("_purge_at")
-_REFUSALS = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
 
 _dump = msgspec.json.Encoder().encode
 _load_values = msgspec.json.Decoder(dict[str, str]).decode
 
-
-Cursor = psycopg.Cursor[tuple[Any, ...]]
 T = TypeVar("T")
 
 
@@ -186,27 +175,10 @@ class PostgresStore(Store):
             "unlogged": "UNLOGGED" if unlogged else "",
         }
         self._statements: dict[str, bytes] = {}
-        self._prepare = prepare
-        self._max_connections = max_connections
-        self._timeout = timeout
         self._clock = clock
-        self._conninfo = server if isinstance(server, str) else None
-        if isinstance(server, str):
-            try:
-                conninfo_to_dict(server)
-            except (psycopg.ProgrammingError, ValueError):
-                # The cause would quote a part of the password.
-                raise ConfigurationError(
-                    "a PostgreSQL URL is postgresql://user:password@host:5432/database, with %XX for what is"
-                    " special in the password"
-                ) from None
-            self._pools = OnePerProcess(lambda: self._open_pool(server))
-        elif callable(getattr(server, "getconn", None)):
-            self._pools = OnePerProcess(_only_here(server))
-        else:
-            raise ConfigurationError(
-                f"PostgresStore takes a postgresql:// URL or a psycopg_pool.ConnectionPool; got {type(server).__name__}"
-            )
+        self._connections = PostgresConnections(
+            server, prepare=prepare, max_connections=max_connections, timeout=timeout
+        )
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session."""
@@ -273,7 +245,7 @@ class PostgresStore(Store):
 
     def setup(self) -> None:
         """Create the schema, the table and its indexes, those of them that are absent."""
-        with self._connection() as connection, connection.transaction():
+        with self._connections.borrow() as connection, connection.transaction():
             connection.execute(_LOCK_SETUP)
             if self._schema is not None and connection.execute(_SCHEMA_EXISTS, (self._schema,)).rowcount == 0:
                 connection.execute(self._statement(_CREATE_SCHEMA), ())
@@ -282,9 +254,7 @@ class PostgresStore(Store):
 
     def close(self) -> None:
         """Close this process's connections, if the store opened them."""
-        pool = None if self._conninfo is None else self._pools.take()
-        if pool is not None:
-            pool.close()
+        self._connections.close()
 
     def _patch(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
         assignments = list(_assignments(new_key, patch)) or [_CHANGE_NOTHING]
@@ -327,102 +297,13 @@ class PostgresStore(Store):
     def _query(self, template: str, parameters: Any, read: Callable[[Cursor], T], attempt: int = 1) -> T:
         """Execute a statement, and return what `read` takes from its result."""
         try:
-            with self._connection() as connection:
-                cursor = (
-                    connection.cursor_to_reuse if isinstance(connection, _Connection) else _plain_cursor(connection)
-                )
-                return read(cursor.execute(self._statement(template), parameters, binary=True))
+            with self._connections.borrow() as connection:
+                return read(cursor_of(connection).execute(self._statement(template), parameters, binary=True))
         except StoreUnavailable as error:
             if attempt == _MOST_ATTEMPTS or not isinstance(error.__cause__, _NOT_APPLIED):
                 raise
         time.sleep(random.uniform(0, _LONGEST_PAUSE) * attempt)  # noqa: S311 -- jitter guards no secret
         return self._query(template, parameters, read, attempt + 1)
-
-    @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
-        try:
-            pool = self._pools.get()
-            connection = self._borrow(pool)
-            try:
-                yield connection
-                if not connection.autocommit:
-                    connection.commit()
-            except Exception as error:
-                if isinstance(error, errors.ReadOnlySqlTransaction):
-                    connection.close()  # the server has become a standby; its successor is elsewhere
-                elif not connection.closed:
-                    connection.rollback()
-                raise
-            except BaseException:
-                connection.close()
-                raise
-            finally:
-                pool.putconn(connection)
-        except psycopg.Error as error:
-            raise _explain(error) from error
-        except UnicodeEncodeError:
-            # It holds what could not be sent.
-            raise StoreError("PostgresStore needs connections with client_encoding=utf8") from None
-
-    def _borrow(self, pool: ConnectionPool[Any]) -> psycopg.Connection[Any]:
-        while True:
-            try:
-                connection: psycopg.Connection[Any] = pool.getconn(self._timeout)
-            except PoolTimeout as error:
-                raise self._explain_timeout(error) from error
-            except Exception:
-                raise
-            except BaseException:
-                # Interrupted while it waited (a greenlet that is killed, say): the pool may give a connection to
-                # nobody, and miss it for ever.
-                if self._conninfo is not None:
-                    self._pools.drop(pool)
-                raise
-            try:
-                if not _is_stale(connection):
-                    return connection
-            except BaseException:
-                connection.close()
-                pool.putconn(connection)
-                raise
-            connection.close()
-            pool.putconn(connection)
-
-    def _open_pool(self, conninfo: str) -> ConnectionPool[Any]:
-        return ConnectionPool(
-            conninfo,
-            connection_class=_Connection,
-            configure=self._prepare_connection,
-            kwargs={
-                "autocommit": True,
-                "client_encoding": "utf8",
-                "prepare_threshold": 5 if self._prepare else None,
-                "connect_timeout": max(2, round(self._timeout)),  # libpq knows no shorter one
-            },
-            min_size=0,
-            max_size=self._max_connections,
-            timeout=self._timeout,
-            reconnect_timeout=1,  # or its back-off would outlast the server's absence
-            open=True,
-        )
-
-    def _prepare_connection(self, connection: _Connection) -> None:
-        connection.answer_timeout = self._timeout
-        connection.cursor_to_reuse = _plain_cursor(connection)
-
-    def _explain_timeout(self, error: PoolTimeout) -> StoreError:
-        """Find out why there is no connection: the pool only logs what its workers were told."""
-        if self._conninfo is None:
-            return StoreUnavailable(f"the pool had no connection to PostgreSQL within {self._timeout:g} s")
-        try:
-            psycopg.connect(self._conninfo, connect_timeout=2).close()
-        except psycopg.OperationalError as reason:
-            error.__cause__ = reason
-            return _explain(reason)
-        return StoreUnavailable(
-            f"all {self._max_connections} connections of this process to PostgreSQL were in use for"
-            f" {self._timeout:g} s; raise max_connections"
-        )
 
 
 def _assignments(new_key: str | None, patch: Patch) -> Iterator[str]:
@@ -438,79 +319,9 @@ def _assignments(new_key: str | None, patch: Patch) -> Iterator[str]:
         yield _SET_OWNER
 
 
-class _Connection(psycopg.Connection[Any]):
-    """Gives up on a server that has stopped answering; libpq would wait for it without end.
-
-    Has a cursor that every statement uses: to make one takes a tenth of a read's time.
-    """
-
-    answer_timeout: float | None = None
-    cursor_to_reuse: Cursor
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        try:
-            return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                # Nobody waits any more, so the server should not go on; and should an answer come, it must not
-                # be taken for that to another question.
-                with suppress(psycopg.Error):
-                    self.cancel_safe(timeout=_CANCEL_SECONDS)
-                self.pgconn.finish()
-            raise
-
-
-def _plain_cursor(connection: psycopg.Connection[Any]) -> Cursor:
-    """Return a cursor of psycopg's own kind; a ready-made pool's connections may make others."""
-    return psycopg.Cursor(connection, row_factory=tuple_row)
-
-
 def _quote(*names: str) -> str:
     # A percent sign would be taken for a parameter.
     return sql.Identifier(*names).as_string().replace("%", "%%")
-
-
-def _only_here(pool: ConnectionPool[Any]) -> Callable[[], ConnectionPool[Any]]:
-    """Return what gives a ready-made pool to the process that made it, and to no child of it."""
-    process = os.getpid()
-
-    def get() -> ConnectionPool[Any]:
-        if os.getpid() != process:
-            raise StoreError(
-                "a psycopg_pool.ConnectionPool cannot be used after a fork; give PostgresStore the URL"
-                " instead, and each process opens a pool of its own"
-            )
-        return pool
-
-    return get
-
-
-def _is_stale(connection: psycopg.Connection[Any]) -> bool:
-    """Tell whether the server has hung up; an idle connection has nothing to say otherwise."""
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _explain(error: psycopg.Error) -> StoreError:
-    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
-        return StoreError("the table of sessions is missing; call PostgresStore.setup() once")
-    if isinstance(error, psycopg.OperationalError) and any(each in str(error) for each in _REFUSALS):
-        return StoreError(f"PostgreSQL refused the connection: {_first_line(error)}")
-    if isinstance(error, errors.DuplicatePreparedStatement | errors.InvalidSqlStatementName):
-        return StoreError("a pool between here and PostgreSQL mixes up prepared statements; pass prepare=False")
-    if isinstance(error, errors.ProgramLimitExceeded):
-        return StoreError("PostgreSQL cannot index an owner of this length")
-    if isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
-        return StoreUnavailable(f"PostgreSQL cannot serve now: {_first_line(error)}")
-    # The server's text may quote what it was given.
-    return StoreError(f"PostgreSQL failed: {type(error).__name__} ({error.sqlstate})")
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _count(cursor: Cursor) -> int:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..errors import ConfigurationError, StoreError, StoreUnavailable
-from ..forking import call_after_fork, notice_fork
+from ..errors import ConfigurationError, StoreError
 from ..record import Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 from .damage import absent_if_damaged
+from .sqlite_connections import Parameters, SQLiteConnections
 
 # Times are microseconds since 1970 in UTC: exact, and compared as integers. Values are one JSON object
 # of strings, so json_patch() merges it key by key and reformats nothing.
@@ -97,15 +92,8 @@ FROM wsgisessions WHERE owner = ? AND expires_at > ?"""
 
 _DELETE_OWNER = "DELETE FROM wsgisessions WHERE owner = ? AND key IS NOT ? AND expires_at > ?"
 
-_FIRST_PAUSE = 0.0001
-_LONGEST_PAUSE = 0.01
-
-Parameters = Sequence[Any] | dict[str, Any]
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-
-_TRANSIENT = ("locked", "busy", "full", "unable to open", "i/o error")
 
 _dump = msgspec.json.Encoder().encode
 _load_values = msgspec.json.Decoder(dict[str, str]).decode
@@ -130,23 +118,10 @@ class SQLiteStore(Store):
         timeout: float = 5,
         clock: Clock = utc_now,
     ) -> None:
-        self._idle: list[sqlite3.Connection] = []
-        self._inherited: list[list[sqlite3.Connection]] = []
-        self._lock = threading.Lock()
-        self._path = os.fspath(path)
-        if self._path.startswith("sqlite:"):
-            raise ConfigurationError("SQLiteStore takes a file's name; for a URL write open_store(url)")
-        if not self._path or self._path == ":memory:":
-            raise ConfigurationError(
-                "SQLiteStore needs a file that its connections share; for memory use MemoryStore()"
-            )
         if timeout < 0:
             raise ConfigurationError(f"SQLiteStore(timeout=...) is in seconds, 0 or more; got {timeout!r}")
-        self._timeout = timeout
         self._clock = clock
-        self._is_set_up = False
-        self._file: tuple[int, int] | None = None
-        call_after_fork(self._leave_to_parent)
+        self._connections = SQLiteConnections(os.fspath(path), (_TABLE, *_INDEXES), timeout=timeout)
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session."""
@@ -163,8 +138,7 @@ class SQLiteStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        with self._connection() as connection:
-            row = self._patiently(connection, _LOAD, (key, self._now())).fetchone()
+        row = self._connections.query(_LOAD, (key, self._now()), sqlite3.Cursor.fetchone)
         return None if row is None else _to_record(row)
 
     def update(self, key: str, patch: Patch) -> Outcome:
@@ -205,8 +179,7 @@ class SQLiteStore(Store):
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
         """Yield an owner's live sessions with their keys."""
-        with self._connection() as connection:
-            rows = self._patiently(connection, _FIND, (owner, self._now())).fetchall()
+        rows = self._connections.query(_FIND, (owner, self._now()), sqlite3.Cursor.fetchall)
         for key, *row in rows:
             if (record := _to_record(row)) is not None:
                 yield key, record
@@ -217,18 +190,11 @@ class SQLiteStore(Store):
 
     def setup(self) -> None:
         """Create the table and its indexes; runs by itself at the first use."""
-        with self._connection() as connection:
-            self._set_up(connection)
+        self._connections.set_up()
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        with self._lock:
-            connections, self._idle = self._idle, []
-        for connection in connections:
-            connection.close()
-
-    def __del__(self) -> None:
-        self.close()
+        self._connections.close()
 
     def _patch(self, key: str, new_key: str, patch: Patch) -> Outcome:
         removed: dict[str, str | None] = dict.fromkeys(patch.remove)
@@ -257,111 +223,12 @@ class SQLiteStore(Store):
     def _now(self) -> int:
         return _to_integer(self._clock())
 
-    # --- connections: a stack of idle ones; each call borrows one
-
     def _execute(self, statement: str, parameters: Parameters) -> int:
-        with self._connection() as connection:
-            return self._patiently(connection, statement, parameters).rowcount
-
-    def _patiently(self, connection: sqlite3.Connection, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        """Execute a statement, and again while another connection is writing, for `timeout` seconds.
-
-        SQLite's own waiting sleeps for a millisecond at least, in which a rival commits many times, does
-        not cover the switch of a new file to WAL, and stops every greenlet of a gevent worker.
-        """
-        give_up_at = time.monotonic() + self._timeout
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return connection.execute(statement, parameters)
-            except sqlite3.OperationalError as error:
-                if not _is_locked(error) or time.monotonic() > give_up_at:
-                    raise
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter guards no secret
-            pause = min(pause * 2, _LONGEST_PAUSE)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        notice_fork()
-        try:
-            if _identify(self._path) != self._file:
-                self._notice_another_file()
-            idle = self._idle
-            try:
-                connection = idle.pop()
-            except IndexError:
-                connection = self._connect()
-            try:
-                yield connection
-            except BaseException:
-                # It may be broken for good; the next call opens another.
-                connection.close()
-                raise
-            if self._idle is idle:
-                idle.append(connection)
-            else:
-                connection.close()
-        except sqlite3.Error as error:
-            raise _explain(error, self._path) from error
-
-    def _connect(self) -> sqlite3.Connection:
-        with suppress(OSError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            self._patiently(connection, "PRAGMA synchronous = NORMAL")
-            with self._lock:
-                if not self._is_set_up:
-                    self._set_up(connection)
-                    self._file = _identify(self._path)
-                    self._is_set_up = True
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _set_up(self, connection: sqlite3.Connection) -> None:
-        for statement in ("PRAGMA journal_mode = WAL", _TABLE, *_INDEXES):
-            self._patiently(connection, statement)
-
-    def _notice_another_file(self) -> None:
-        """Let go of connections to a file that was deleted or replaced, as to log everybody out."""
-        with self._lock:
-            self._file = _identify(self._path)
-            self._is_set_up = False
-            connections, self._idle = self._idle, []
-        for connection in connections:
-            connection.close()
-
-    def _leave_to_parent(self) -> None:
-        # SQLite forbids using, and even closing, a connection on the other side of a fork.
-        self._inherited.append(self._idle)
-        self._idle = []
-        self._lock = threading.Lock()
+        return self._connections.query(statement, parameters, _count)
 
 
-def _identify(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 -- at each call, and a Path takes twice as long
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _is_locked(error: sqlite3.OperationalError) -> bool:
-    return "locked" in str(error) or "busy" in str(error)
-
-
-def _explain(error: sqlite3.Error, path: str) -> StoreError:
-    text = str(error)
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        return StoreError(f"the folder {folder} of SQLiteStore's file does not exist")
-    if "no such table" in text:
-        return StoreError(f"the table of sessions is missing from {path}; call SQLiteStore.setup()")
-    if isinstance(error, sqlite3.OperationalError) and any(each in text.lower() for each in _TRANSIENT):
-        return StoreUnavailable(f"SQLite cannot serve {path} now: {text}")
-    return StoreError(f"SQLite failed on {path}: {text}")
+def _count(cursor: sqlite3.Cursor) -> int:
+    return cursor.rowcount
 
 
 def _to_integer(instant: datetime) -> int:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import parse_cookie
 
 from ..errors import ConfigurationError
-from ..middleware import Headers, Presented, SessionMiddleware
+from ..exchange import Headers, Presented
+from ..middleware import SessionMiddleware
 from ..session import Session
 from ..transports import Header
 
