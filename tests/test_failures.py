@@ -217,10 +217,7 @@ def test_a_login_is_no_read(browser):
     assert browser.get(lambda session: session.owner).result == "ann"
 
 
-def test_a_write_without_a_read_whose_session_went_away_starts_another(browser):
-    browser.get(lambda session: session.update(n=1, m=1))
-    old = browser.cookie
-    store = browser.store
+def log_out_before_the_update(store):
     update = store.update
 
     def logged_out_meanwhile(key, patch):
@@ -228,8 +225,14 @@ def test_a_write_without_a_read_whose_session_went_away_starts_another(browser):
         return update(key, patch)
 
     store.update = logged_out_meanwhile
+
+
+def test_a_write_without_a_read_whose_session_went_away_starts_another(browser):
+    browser.get(lambda session: session.update(n=1, m=1))
+    old = browser.cookie
+    log_out_before_the_update(browser.store)
     browser.get(lambda session: session.update(n=2))
-    del store.update
+    del browser.store.update
     assert browser.cookie not in ("", old)
     assert browser.get(dict).result == {"n": 2}
     assert browser.get(dict, cookie=old).result == {}
@@ -256,14 +259,7 @@ def test_an_id_that_was_changed_before_the_failure_reaches_the_client(browser):
 
 def test_a_session_that_is_gone_leaves_no_expiry_to_the_next(browser):
     browser.get(lambda session: (setattr(session, "expiry", OnInactivity(timedelta(days=365))), session.update(n=1)))
-    store = browser.store
-    update = store.update
-
-    def logged_out_meanwhile(key, patch):
-        store.delete(key)
-        return update(key, patch)
-
-    store.update = logged_out_meanwhile
+    log_out_before_the_update(browser.store)
     response = browser.get(lambda session: session.update(n=2))
     assert "Max-Age" not in response.headers["Set-Cookie"]
 
