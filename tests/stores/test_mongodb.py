@@ -75,10 +75,12 @@ def test_what_makes_no_sense_is_refused(server, options, message):
         MongoDBStore(server, **options)
 
 
-def test_unacknowledged_writes_are_refused(url, open_fresh, make_key, make_record):
-    store = open_fresh("mongodb", url.replace("w=majority&journal=true", "w=0"), setup=False)
-    with pytest.raises(ConfigurationError, match="w=0"):
-        store.create(make_key(), make_record())
+def test_unacknowledged_writes_are_refused():
+    url = "mongodb://host/database?w=0"
+    with pytest.raises(ConfigurationError, match="leave w=0 out"):
+        MongoDBStore(url)
+    with MongoClient(url, connect=False) as client, pytest.raises(ConfigurationError, match="leave w=0 out"):
+        MongoDBStore(client)
 
 
 def test_loads_ask_the_primary(url, make_key):

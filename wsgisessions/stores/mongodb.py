@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, errors
@@ -39,6 +39,8 @@ _INDEXES: tuple[tuple[str, Document], ...] = (
 _IS_OWN = {"$eq": [{"$indexOfBytes": ["$$value.k", "wsgisessions%2E"]}, 0]}
 _VALUES_ARE_OWN = {"$map": {"input": {"$objectToArray": "$values"}, "as": "value", "in": _IS_OWN}}
 _IF_EMPTY: Document = {"owner": {"$exists": False}, "$expr": {"$allElementsTrue": [_VALUES_ARE_OWN]}}
+
+_UNACKNOWLEDGED = "MongoDBStore needs to know what became of each write; leave w=0 out"
 
 _MISSING_INDEX = 2
 _UNAUTHORIZED = {13, 18}
@@ -235,6 +237,8 @@ def _connector(server: object, max_connections: int, timeout: float) -> Callable
                     "MongoDBStore cannot read its URL, which is mongodb://user:password@host:27017/database?option=value"
                     " with %XX for what is special in the password"
                 ) from None
+        if ("w", "0") in parse_qsl(urlsplit(server).query):
+            raise ConfigurationError(_UNACKNOWLEDGED)
         return lambda: MongoClient(
             server,
             tz_aware=True,
@@ -245,6 +249,8 @@ def _connector(server: object, max_connections: int, timeout: float) -> Callable
             connectTimeoutMS=round(timeout * 1000),
         )
     if hasattr(type(server), "get_default_database"):
+        if not cast("MongoClient[Any]", server).write_concern.acknowledged:
+            raise ConfigurationError(_UNACKNOWLEDGED)
         return lambda: cast("MongoClient[Any]", server)
     raise ConfigurationError(
         f"MongoDBStore takes a mongodb:// URL or a pymongo.MongoClient; got {type(server).__name__}"
@@ -254,8 +260,6 @@ def _connector(server: object, max_connections: int, timeout: float) -> Callable
 def _collection(client: MongoClient[Any], database: str | None, collection: str) -> Collection[Document]:
     chosen = client.get_default_database("wsgisessions") if database is None else client[database]
     options = chosen.codec_options.with_options(tz_aware=True, tzinfo=timezone.utc)
-    if not chosen.write_concern.acknowledged:
-        raise ConfigurationError("MongoDBStore needs to know what became of a write; take w=0 out of the URL")
     # A secondary may not know yet that a session was logged out.
     return chosen.get_collection(collection, codec_options=options, read_preference=ReadPreference.PRIMARY)
 
