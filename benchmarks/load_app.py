@@ -1,6 +1,7 @@
 """The Flask app that load.py loads, for gunicorn: pages without a session, and on this package or Flask-Session.
 
-The variable LAYER chooses `none`, `wsgisessions` or `flask-session`, and REDIS the server's URL.
+The variable LAYER chooses `none`, `wsgisessions`, `flask-session` (which by default writes at each read) or
+`flask-session-0` (with SESSION_PERMANENT=False it does not), and REDIS the server's URL.
 """
 
 import os
@@ -15,11 +16,12 @@ if LAYER == "wsgisessions":
     from wsgisessions.flask import Sessions
 
     Sessions(app, RedisStore(REDIS, timeout=2), merges={"cart": merge.extend})
-elif LAYER == "flask-session":
+elif LAYER.startswith("flask-session"):
     from flask_session import Session
     from redis import Redis
 
-    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=Redis.from_url(REDIS), SESSION_PERMANENT=False)
+    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=Redis.from_url(REDIS))
+    app.config["SESSION_PERMANENT"] = LAYER == "flask-session"
     Session(app)
 
 
