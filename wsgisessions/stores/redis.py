@@ -235,8 +235,8 @@ class RedisStore(Store):
     :param prefix: what the names of the server's keys start with.
     :param max_connections: how many connections a process opens at most, in a cluster to each node.
     :param timeout: how many seconds a method waits for a connection, and again for its answer, before
-        `StoreUnavailable`; in a cluster that is down, for each node that it tries. For a client that was
-        already there, its own time-outs hold.
+        `StoreUnavailable`; in a cluster of which every node hangs, for each node that it tries, one thread
+        after the other. For a client that was already there, its own time-outs hold.
     :raises ConfigurationError: an option makes no sense.
     """
 
