@@ -97,7 +97,7 @@ def test_owners_are_told_apart_by_every_byte_and_bounded(open_fresh, url, make_k
 
 def test_when_all_connections_are_in_use_the_error_says_so(url, open_fresh):
     store = open_fresh("mysql", url, max_connections=1, timeout=0.2)
-    held = store._borrow()
+    held = store._connections._borrow()
     with pytest.raises(StoreUnavailable, match="raise max_connections"):
         store.load("key")
     held.close()
