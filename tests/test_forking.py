@@ -1,6 +1,8 @@
 """What each process has one of."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -28,6 +30,24 @@ def test_threads_that_wait_for_a_failure_share_it():
         for call in calls:
             call.result()
     assert len(attempts) == 1
+
+
+def test_a_failure_keeps_nothing_of_the_request_alive():
+    class Request:
+        pass
+
+    def make():
+        raise ConnectionError("nobody there")
+
+    def serve(request):
+        with pytest.raises(ConnectionError):
+            one.get()
+        return weakref.ref(request)
+
+    one = OnePerProcess(make)
+    request = serve(Request())
+    gc.collect()
+    assert request() is None
 
 
 def test_a_failure_is_not_remembered():

@@ -145,6 +145,17 @@ def test_a_flush_inside_the_lock_ends_the_session(manager, session_id):
     assert manager.open(session_id).is_new
 
 
+def test_what_is_written_after_a_flush_inside_the_lock_may_be_saved_step_by_step(manager, session_id):
+    session = manager.open(session_id)
+    with session.lock():
+        session.flush()
+        session["n"] = 1
+        session.save()
+        session["n"] = 2
+    assert manager.open(session.id)["n"] == 2
+    assert manager.open(session_id).is_new
+
+
 def test_a_session_that_ended_while_one_waited_is_interrupted(store, session_id):
     waiting = SessionManager(store).open(session_id)
     assert waiting["n"] == 0

@@ -214,6 +214,8 @@ def test_it_merges_like_a_dict(visit):
         session["a"] = 1
         session |= {"b": 2}
         assert session | {"a": 3} == {"a": 3, "b": 2}
+        assert {"a": 3, "c": 4} | session == {"a": 1, "b": 2, "c": 4}
+        assert session.pop("z", default=5) == 5
         copy = session.copy()
         copy["c"] = 3
 

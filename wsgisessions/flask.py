@@ -121,7 +121,7 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
         """Remove every key, and with them `permanent`."""
         super().clear()
         # Without a header the cookie stays as it is, and so does the session's end.
-        if self._carrier.can_deliver and self.expiry != self._backend.expiry:
+        if self._carrier.can_deliver and self.app is not None and self.expiry == _permanent_expiry(self.app):
             self.expiry = self._backend.expiry
 
     @property
@@ -132,7 +132,7 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
     @permanent.setter
     def permanent(self, value: bool) -> None:
         self["_permanent"] = bool(value)
-        expiry = OnInactivity(current_app.permanent_session_lifetime) if value else self._backend.expiry
+        expiry = _permanent_expiry(current_app) if value else self._backend.expiry
         if self.expiry != expiry:
             self.expiry = expiry
 
@@ -247,6 +247,10 @@ class ConfiguredCookie:
             self._cookie = Cookie(*settings)
             self._settings = settings
         return self._cookie
+
+
+def _permanent_expiry(app: Flask) -> OnInactivity:
+    return OnInactivity(app.permanent_session_lifetime)
 
 
 def _follow_logins(app: Flask) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from copy import copy
 from typing import Generic, TypeVar
 from weakref import WeakMethod
 
@@ -75,12 +76,13 @@ class OnePerProcess(Generic[T]):
 
     def _try_to_make(self, failures_before: int) -> None:
         if self._last_failure is not None and self._failures > failures_before:
-            raise self._last_failure
+            raise copy(self._last_failure)
         try:
             self._made.append(self._make())
         except Exception as error:
             self._failures += 1
-            self._last_failure = error
+            # A copy, without the traceback: that would keep alive a whole request.
+            self._last_failure = copy(error)
             raise
         self._last_failure = None
 

@@ -61,10 +61,10 @@ def session_factory(store: Store, **options: Any) -> Callable[[Request], Pyramid
             return _no_write
 
         exchange = Exchange(middleware, request.environ, start_response)
-        has_let_others_go_first = False
+        has_let_others_go_first = is_streamed = False
 
         def commit(request: Request, response: Any) -> None:
-            nonlocal has_let_others_go_first
+            nonlocal has_let_others_go_first, is_streamed
             if request.response_callbacks and not has_let_others_go_first:
                 # They may change the session. Once only, lest two that do so go round in circles.
                 has_let_others_go_first = True
@@ -76,10 +76,15 @@ def session_factory(store: Store, **options: Any) -> Callable[[Request], Pyramid
             if replacement is not None:
                 response.app_iter = replacement
             elif not is_ready(response.app_iter, request.environ):
-                response.app_iter = Body(response.app_iter, exchange)
+                response.app_iter, is_streamed = Body(response.app_iter, exchange), True
+
+        def finish(request: Request) -> None:
+            # A streamed response is finished at its end, which is later than this.
+            if exchange.can_deliver or not is_streamed:
+                exchange.finish()
 
         request.add_response_callback(commit)
-        request.add_finished_callback(lambda request: exchange.finish())
+        request.add_finished_callback(finish)
         request.environ[middleware.environ_key] = exchange.session
         session = exchange.session
         assert isinstance(session, PyramidSession)  # noqa: S101 -- what the middleware's class makes

@@ -31,7 +31,7 @@ class EncryptedCodec(JSONCodec):
 
     Names of fields, times and the owner stay readable for the store. A session that was stored under none of
     the keys, or without encryption, is a new one, with a warning in the log; a single value that was tampered
-    with raises `DecodeError` when it is read. A session whose last key was removed stays until it ends.
+    with raises `DecodeError` when it is read.
 
     :param keys: secret keys, the newest first, each a str or bytes of 32 characters or more. The first
         encrypts, all decrypt; a session under an old one gets under the new one with its next write.

@@ -18,6 +18,8 @@ T = TypeVar("T")
 D = TypeVar("D")
 S = TypeVar("S", bound="Session")
 
+_ABSENT = object()
+
 _first_use = threading.Lock()
 
 # What peers call things, and what to write here.
@@ -161,13 +163,13 @@ class Session(MutableMapping[str, Any]):
         with self._use().lock:
             return super().setdefault(key, default)
 
-    def pop(self, key: str, *default: Any) -> Any:
+    def pop(self, key: str, default: Any = _ABSENT) -> Any:
         """Remove a key, and return its value, or the default if it is absent.
 
         :raises KeyError: it is absent, and there is no default.
         """
         with self._use().lock:
-            return super().pop(key, *default)
+            return super().pop(key) if default is _ABSENT else super().pop(key, default)
 
     def popitem(self) -> tuple[str, Any]:
         """Remove a key, and return it with its value.
@@ -206,6 +208,9 @@ class Session(MutableMapping[str, Any]):
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self}
 
     def __ior__(self: S, other: Mapping[str, Any]) -> S:
         self.update(other)

@@ -183,6 +183,7 @@ class State:
         """Mark the session, or all that may be it, for deletion."""
         self.flushed.extend(hash_session_id(session_id) for session_id in (*self.candidates, *self.untried))
         self.untried = []
+        self.token = None  # the lease has gone with the session
         self.become_new(codec)
 
     @property

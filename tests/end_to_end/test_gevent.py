@@ -30,6 +30,24 @@ for _ in range(6):
     assert store.load(name).values == {"n": "1"}
 """
 
+EXHAUSTED = """
+import os, sys
+from gevent import monkey; monkey.patch_all()
+import gevent, psycopg
+from wsgisessions import open_store
+
+store, name = open_store(sys.argv[1], timeout=5, max_connections=2), os.urandom(32).hex()
+store.setup()
+with store._connections.borrow(), store._connections.borrow():
+    for _ in range(8):
+        with gevent.Timeout(0.05, False):
+            store.load(name)
+assert store.load(name) is None
+with psycopg.connect(sys.argv[1]) as other:
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    assert other.execute(statement).fetchone()[0] <= 2 + 1
+"""
+
 WAITS = """
 import sqlite3, sys, threading
 from gevent import monkey; monkey.patch_all()
@@ -61,6 +79,12 @@ def run(code, *arguments):
 def test_killed_greenlets_take_no_connection_with_them(kind, server_url):
     pytest.importorskip("gevent")
     run(KILLS, server_url(kind))
+
+
+def test_greenlets_killed_while_they_wait_open_no_more_connections(server_class):
+    pytest.importorskip("gevent")
+    with server_class("postgres")() as server:
+        run(EXHAUSTED, server.url)
 
 
 def test_a_greenlet_that_waits_for_sqlite_stops_no_other(tmp_path):

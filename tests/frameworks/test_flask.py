@@ -403,6 +403,19 @@ def test_what_is_written_after_clearing_a_permanent_session_ends_with_the_browse
     assert client.get("/get").text == "new"
 
 
+def test_clearing_leaves_an_expiry_that_the_app_has_set(app, client):
+    @app.get("/login")
+    def log_in():
+        session.login("ann")
+        session.expiry = OnInactivity(timedelta(days=5))
+        return "logged in"
+
+    client.get("/login")
+    client.get("/clear")
+    with client.session_transaction() as kept:
+        assert (kept.owner, kept.expiry) == ("ann", OnInactivity(timedelta(days=5)))
+
+
 def test_clearing_a_permanent_session_while_it_streams(app, client):
     @app.get("/stream")
     def stream():

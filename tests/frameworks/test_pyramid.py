@@ -229,6 +229,14 @@ def test_what_a_streamed_response_changes_is_committed_at_its_end(site):
     assert site.get(get_n).result == 2
 
 
+@pytest.mark.parametrize("status", [200, 502])
+def test_a_streamed_response_arrives_whole(site, status):
+    def stream(request):
+        return Response(status=status, app_iter=(chunk for chunk in [b"one", b"two"]))
+
+    assert site.get(stream, status=status).text == "onetwo"
+
+
 def test_response_callbacks_may_change_the_session(site):
     def add_callbacks(request):
         request.add_response_callback(lambda request, response: request.session.update(first=1))

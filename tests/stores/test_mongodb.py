@@ -78,6 +78,8 @@ def test_what_makes_no_sense_is_refused(server, options, message):
 def test_unacknowledged_writes_are_refused():
     url = "mongodb://host/database?w=0"
     with pytest.raises(ConfigurationError, match="leave w=0 out"):
+        MongoDBStore(url.replace("w=0", "W=0"))
+    with pytest.raises(ConfigurationError, match="leave w=0 out"):
         MongoDBStore(url)
     with MongoClient(url, connect=False) as client, pytest.raises(ConfigurationError, match="leave w=0 out"):
         MongoDBStore(client)

@@ -229,6 +229,39 @@ def test_a_connection_that_was_in_use_when_its_file_was_deleted_is_not_used_agai
     assert SessionManager(store).open(session_id).is_new
 
 
+def test_what_a_deleted_file_left_beside_it_is_not_used(path):
+    store, other = SQLiteStore(path), SQLiteStore(path)
+    session_id = save(store, n=1)
+    assert SessionManager(other).open(session_id)["n"] == 1
+    leftovers = {each.name: each.stat().st_ino for each in path.parent.glob("sessions.db-*")}
+    kept = [each.open("rb") for each in path.parent.glob("sessions.db-*")]  # or their numbers are given again
+    assert leftovers.keys() == {"sessions.db-shm", "sessions.db-wal"}
+    with store._connections._borrow():
+        path.unlink()
+        assert SessionManager(other).open(session_id).is_new
+    found = {each.name: each.stat().st_ino for each in path.parent.glob("sessions.db-*")}
+    assert found.keys() == leftovers.keys()
+    assert not set(found.values()) & set(leftovers.values())
+    for each in kept:
+        each.close()
+
+
+def test_a_file_deleted_while_it_is_set_up_is_noticed(path, monkeypatch):
+    store = SQLiteStore(path)
+    set_up = store._connections._set_up_by
+
+    def delete_after(connection):
+        set_up(connection)
+        delete_file(path)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(store._connections, "_set_up_by", delete_after)
+    lost = save(store, n=1)
+    assert SessionManager(store).open(lost).is_new
+    kept = save(store, n=2)
+    assert SessionManager(SQLiteStore(path)).open(kept)["n"] == 2
+
+
 def test_a_url_is_for_open_store():
     with pytest.raises(ConfigurationError, match=r"open_store\(url\)"):
         SQLiteStore("sqlite:///sessions.db")

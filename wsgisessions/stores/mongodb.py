@@ -237,7 +237,7 @@ def _connector(server: object, max_connections: int, timeout: float) -> Callable
                     "MongoDBStore cannot read its URL, which is mongodb://user:password@host:27017/database?option=value"
                     " with %XX for what is special in the password"
                 ) from None
-        if ("w", "0") in parse_qsl(urlsplit(server).query):
+        if any((name.lower(), value) == ("w", "0") for name, value in parse_qsl(urlsplit(server).query)):
             raise ConfigurationError(_UNACKNOWLEDGED)
         return lambda: MongoClient(
             server,

@@ -6,6 +6,7 @@ import os
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, cast
 
 import psycopg
@@ -57,29 +58,49 @@ class PostgresConnections:
         """Lend a connection, and turn what the driver raises meanwhile into a `StoreError`."""
         try:
             pool = self._pools.get()
-            connection = self._borrow(pool)
-            try:
-                yield connection
-                if not connection.autocommit:
-                    connection.commit()
-            except Exception as error:
-                if isinstance(error, errors.ReadOnlySqlTransaction):
-                    connection.close()  # the server has become a standby; its successor is elsewhere
-                elif not connection.closed:
-                    connection.rollback()
-                raise
-            except BaseException:
-                connection.close()
-                raise
-            finally:
-                pool.putconn(connection)
+            with self._turn(pool):
+                connection = self._take(pool)
+                try:
+                    yield connection
+                    if not connection.autocommit:
+                        connection.commit()
+                except Exception as error:
+                    if isinstance(error, errors.ReadOnlySqlTransaction):
+                        connection.close()  # the server has become a standby; its successor is elsewhere
+                    elif not connection.closed:
+                        connection.rollback()
+                    raise
+                except BaseException:
+                    connection.close()
+                    raise
+                finally:
+                    pool.putconn(connection)
         except psycopg.Error as error:
             raise _explain(error) from error
         except UnicodeEncodeError:
             # It holds what could not be sent.
             raise StoreError("PostgresStore needs connections with client_encoding=utf8") from None
 
-    def _borrow(self, pool: ConnectionPool[Any]) -> psycopg.Connection[Any]:
+    @contextmanager
+    def _turn(self, pool: ConnectionPool[Any]) -> Iterator[None]:
+        """Wait while all connections are in use.
+
+        Here and not in the pool: if the wait is interrupted, as that of a greenlet that is killed, the pool gives a
+        connection to nobody and misses it for ever.
+        """
+        if not isinstance(pool, _Pool):
+            yield
+            return
+        try:
+            pool.turns.get(timeout=self._timeout)
+        except Empty as error:
+            raise self._explain_timeout(error) from error
+        try:
+            yield
+        finally:
+            pool.turns.put(None)
+
+    def _take(self, pool: ConnectionPool[Any]) -> psycopg.Connection[Any]:
         while True:
             try:
                 connection: psycopg.Connection[Any] = pool.getconn(self._timeout)
@@ -88,8 +109,7 @@ class PostgresConnections:
             except Exception:
                 raise
             except BaseException:
-                # Interrupted while it waited (a greenlet that is killed, say): the pool may give a connection to
-                # nobody, and miss it for ever.
+                # Interrupted while the pool was opening a connection, which it may miss for ever.
                 if self._conninfo is not None:
                     self._pools.drop(pool)
                 raise
@@ -104,7 +124,7 @@ class PostgresConnections:
             pool.putconn(connection)
 
     def _open_pool(self, conninfo: str) -> ConnectionPool[Any]:
-        return ConnectionPool(
+        return _Pool(
             conninfo,
             connection_class=_Connection,
             configure=self._configure,
@@ -125,7 +145,7 @@ class PostgresConnections:
         connection.answer_timeout = self._timeout
         connection.cursor_to_reuse = _plain_cursor(connection)
 
-    def _explain_timeout(self, error: PoolTimeout) -> StoreError:
+    def _explain_timeout(self, error: PoolTimeout | Empty) -> StoreError:
         """Find out why there is no connection: the pool only logs what its workers were told."""
         if self._conninfo is None:
             return StoreUnavailable(f"the pool had no connection to PostgreSQL within {self._timeout:g} s")
@@ -144,6 +164,16 @@ class PostgresConnections:
         pool = None if self._conninfo is None else self._pools.take()
         if pool is not None:
             pool.close()
+
+
+class _Pool(ConnectionPool[Any]):
+    """A pool with a turn for each of its connections."""
+
+    def __init__(self, conninfo: str, *, max_size: int, **options: Any) -> None:
+        self.turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(max_size):
+            self.turns.put(None)
+        super().__init__(conninfo, max_size=max_size, **options)
 
 
 class _Connection(psycopg.Connection[Any]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,9 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..forking import call_after_fork, notice_fork
+
+if sys.platform != "win32":
+    import fcntl
 
 Parameters = Sequence[Any] | dict[str, Any]
 T = TypeVar("T")
@@ -65,9 +69,7 @@ class SQLiteConnections:
         """Close the connections that are not in use."""
         with self._lock:
             self._is_set_up = False  # for what has the file's place when it is opened again
-            connections, self._idle = self._idle, []
-        for connection in connections:
-            connection.close()
+            self._close_idle()
 
     def __del__(self) -> None:
         self.close()
@@ -115,15 +117,15 @@ class SQLiteConnections:
 
     def _connect(self) -> sqlite3.Connection:
         with suppress(OSError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+            _make_file(Path(self._path).resolve())
+        file = _identify(self._path)
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._execute(connection, "PRAGMA synchronous = NORMAL")
             with self._lock:
                 if not self._is_set_up:
                     self._set_up_by(connection)
-                    self._file = _identify(self._path)
-                    self._is_set_up = True
+                    self._file, self._is_set_up = file, True
         except BaseException:
             connection.close()
             raise
@@ -138,15 +140,49 @@ class SQLiteConnections:
         with self._lock:
             self._file = _identify(self._path)
             self._is_set_up = False
-            connections, self._idle = self._idle, []
-        for connection in connections:
-            connection.close()
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        connections, self._idle = self._idle, []
+        # Another thread may be taking one at this moment.
+        with suppress(IndexError):
+            while True:
+                connections.pop().close()
 
     def _leave_to_parent(self) -> None:
         # SQLite forbids using, and even closing, a connection on the other side of a fork.
         self._inherited.append(self._idle)
         self._idle = []
         self._lock = threading.Lock()
+
+
+def _make_file(path: Path) -> None:
+    """Make the file where it is absent, readable by its owner only.
+
+    What a deleted one has left beside it goes first: connections to the deleted one may be using it. Nobody else makes
+    the file meanwhile, and so nobody has put there yet what belongs to this one.
+    """
+    if path.exists():
+        return
+    with _locked(path.parent):
+        if not path.exists():
+            for ending in ("-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Be the only process in here; on Windows it does not matter, for there nobody deletes a file that is open."""
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _identify(path: str) -> tuple[int, int] | None:
