@@ -18,8 +18,9 @@ from expected import SUITES
 def unpacked(package, folder):
     """Download a package's source distribution, and return the folder of its contents."""
     target = folder / package
-    command = ["pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", target]
-    subprocess.run([sys.executable, "-m", *command, f"{package}=={version(package)}"], check=True)
+    # Not by pip, which unpacks it too, and refuses Flask-WTF's where Python's tarfile is an old one.
+    command = ["unearth", "--no-binary", "--download", target, f"{package}=={version(package)}"]
+    subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
     (archive,) = target.glob("*.tar.gz")
     unpack_archive(archive, target)
     (source,) = (path.parent for path in target.glob("*/PKG-INFO"))
