@@ -231,7 +231,10 @@ def test_after_a_failover_requests_work_again(kind, server_url, open_fresh, make
                 assert store.update(key, Patch(set={"n": str(number)})) is Outcome.DONE
                 acknowledged[key] = number
         group.servers[0].kill()
-        wait_until(lambda: all(works(store, key) for key in keys), seconds=120)
+        try:
+            wait_until(lambda: all(works(store, key) for key in keys), seconds=120)
+        except TimeoutError as error:
+            raise AssertionError("\n".join(server.log() for server in group.servers)) from error
         # Replication is asynchronous: what the master had acknowledged and not yet sent is lost with it.
         lost = sum(number > int(store.load(key).values["n"]) for key, number in acknowledged.items())
         record_property("acknowledged writes lost in the failover", lost)
