@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
@@ -17,6 +18,7 @@ from .state import split_texts
 from .stores.base import Store
 
 _MOST_ROUNDS = 10
+_LONGEST_PAUSE = 0.02
 _TURN_TIMEOUT = 10.0
 _TURN_LEASE = 5.0
 _CONTESTED_SECONDS = 1.0
@@ -80,6 +82,9 @@ class Patching:
                     return Applied(outcome, patch, merged)
                 if mine.token is None and self._merges.keys().isdisjoint(mine.expect):
                     raise _conflict(mine.expect)
+                if round_number > 1:
+                    # Rounds in quick succession meet the same burst of a rival that has not had to take turns yet.
+                    time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 -- jitter guards no secret
                 if round_number > 0 and not has_turn:
                     has_turn = self._take_turn(turn, current_key)
                 record = self._store.load(key)
