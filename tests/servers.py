@@ -24,13 +24,23 @@ PASSWORD = "open-sesame"
 START_SECONDS = 60
 
 
+_reservations = []
+
+
 def free_port():
-    """Return a port that nobody listens on, and that no client is given for a connection."""
+    """Return a port that nobody listens on, that no client is given for a connection, and that no other call returns.
+
+    A datagram socket of the same number keeps it for this process, among all that ask here.
+    """
     while True:
         port = random.randrange(10_000, 32_000)
+        reservation = socket.socket(type=socket.SOCK_DGRAM)
         with closing(socket.socket()) as probe, suppress(OSError):
+            reservation.bind(("127.0.0.1", port))
             probe.bind(("127.0.0.1", port))
+            _reservations.append(reservation)
             return port
+        reservation.close()
 
 
 def find_program(name):
