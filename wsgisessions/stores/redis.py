@@ -328,7 +328,7 @@ class RedisStore(Store):
         while names := [name for name in self._names(owner) if name != kept]:
             for name in names:
                 deleted += self._says_yes(_delete, [name], "", owner)
-                self._send("ZREM", self._index(owner), name)
+                self._expel(owner, name)
         return deleted
 
     def close(self) -> None:
