@@ -282,6 +282,11 @@ class Contents:
             raise EncodeError(f"session key {key!r}: {error}") from error.__cause__
 
 
+def has_lone_surrogate(text: str) -> bool:
+    """Tell whether a text cannot be written as UTF-8."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def check_key(key: object) -> None:
     """Refuse a key that some engine could not hold.
 
@@ -291,7 +296,7 @@ def check_key(key: object) -> None:
         raise EncodeError(f"session keys are str; got {type(key).__name__}")
     if "\0" in key:
         raise EncodeError("a session key cannot hold a NUL character")
-    if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
+    if not key.isascii() and has_lone_surrogate(key):
         raise EncodeError("a session key cannot hold a lone surrogate")
     if key.startswith(RESERVED_PREFIX):
         raise EncodeError(f"session keys that start with {RESERVED_PREFIX!r} are reserved; got {key!r}")

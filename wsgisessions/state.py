@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from .codec import Codec
-from .contents import OWN_CLIENT, OWN_EXPIRY, Contents
+from .contents import OWN_CLIENT, OWN_EXPIRY, Contents, has_lone_surrogate
 from .devices import Client
 from .errors import DecodeError, SessionError
 from .expiry import Expiry, load_expiry
@@ -224,7 +224,7 @@ def check_owner(owner: object) -> None:
     """
     if not isinstance(owner, str):
         raise SessionError(f"an owner is a str, such as str(user.id); got {type(owner).__name__}")
-    if "\0" in owner or any("\ud800" <= character <= "\udfff" for character in owner):
+    if "\0" in owner or has_lone_surrogate(owner):
         raise SessionError("an owner cannot hold a NUL character or a lone surrogate")
 
 
