@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 from wsgisessions import SessionManager, open_store
-from wsgisessions.identifiers import hash_session_id
+from wsgisessions.session_ids import SessionID
 from wsgisessions.stores import Store
 
 TABLE = "wsgisessions"
@@ -25,13 +25,13 @@ class Counter:
         return str(self.value)
 
 
-def redis_commands(url: str, key: str) -> Commands:
+def redis_commands(url: str, id_hash: str) -> Commands:
     import redis
 
     from wsgisessions.stores.redis import _patch
 
-    client, number, name = redis.Redis.from_url(url, decode_responses=True), Counter(), f"{TABLE}:{key}"
-    patch = ("", 0, 0, "", "", "", 0)
+    client, number, name = redis.Redis.from_url(url, decode_responses=True), Counter(), f"{TABLE}:{id_hash}"
+    patch = ("", 0, 0, "", "", 0)
 
     def read():
         return client.hgetall(name)
@@ -43,7 +43,7 @@ def redis_commands(url: str, key: str) -> Commands:
     return read, write
 
 
-def postgres_commands(url: str, key: str) -> Commands:
+def postgres_commands(url: str, id_hash: str) -> Commands:
     import psycopg
 
     from wsgisessions.stores import postgres
@@ -53,20 +53,20 @@ def postgres_commands(url: str, key: str) -> Commands:
 
     connection, number = psycopg.connect(url, autocommit=True), Counter()
     load = statement(postgres._LOAD)
-    update = statement(postgres._UPDATE + postgres._SET_VALUES + postgres._IF_LIVE)
+    update = statement(postgres._UPDATE + postgres._SET_FIELDS + postgres._IF_LIVE)
 
     def read():
-        return connection.execute(load, (key, _now())).fetchone()
+        return connection.execute(load, (id_hash, _now())).fetchone()
 
     def write():
         read()
-        values = f'{{"n":"{number.next()}"}}'
-        connection.execute(update, {"remove": [], "set": values, "key": key, "now": _now()})
+        fields = f'{{"n":"{number.next()}"}}'
+        connection.execute(update, {"remove": [], "set": fields, "id_hash": id_hash, "now": _now()})
 
     return read, write
 
 
-def mysql_commands(url: str, key: str) -> Commands:
+def mysql_commands(url: str, id_hash: str) -> Commands:
     import pymysql
 
     from wsgisessions.stores import mysql
@@ -81,44 +81,44 @@ def mysql_commands(url: str, key: str) -> Commands:
         autocommit=True,
     )
     load = mysql._LOAD.replace("{table}", TABLE)
-    update = mysql._UPDATE + mysql._SET_VALUES + mysql._IF_LIVE
-    update = update.replace("{table}", TABLE).replace("{kept}", "`values`")
+    update = mysql._UPDATE + mysql._SET_FIELDS + mysql._IF_LIVE
+    update = update.replace("{table}", TABLE).replace("{kept}", "fields")
 
     def read():
         cursor = connection.cursor()
-        cursor.execute(load, {"key": key, "now": _now().replace(tzinfo=None)})
+        cursor.execute(load, {"id_hash": id_hash, "now": _now().replace(tzinfo=None)})
         return cursor.fetchone()
 
     def write():
         read()
-        values = f'{{"n":"{number.next()}"}}'
-        connection.cursor().execute(update, {"key": key, "now": _now().replace(tzinfo=None), "set": values})
+        fields = f'{{"n":"{number.next()}"}}'
+        connection.cursor().execute(update, {"id_hash": id_hash, "now": _now().replace(tzinfo=None), "set": fields})
 
     return read, write
 
 
-def mongodb_commands(url: str, key: str) -> Commands:
+def mongodb_commands(url: str, id_hash: str) -> Commands:
     import pymongo
 
-    from wsgisessions.stores.mongodb import _KEY_INDEX
+    from wsgisessions.stores.mongodb import _ID_HASH_INDEX
 
     collection, number = pymongo.MongoClient(url).get_default_database()[TABLE], Counter()
 
     def live():
-        return {"key": key, "expires_at": {"$gt": _now()}}
+        return {"id_hash": id_hash, "expires_at": {"$gt": _now()}}
 
     def read():
-        return collection.find_one({"key": key})
+        return collection.find_one({"id_hash": id_hash})
 
     def write():
         read()
-        collection.update_one(live(), {"$set": {"values.n": number.next(), "key": key}}, hint=_KEY_INDEX)
+        collection.update_one(live(), {"$set": {"fields.n": number.next(), "id_hash": id_hash}}, hint=_ID_HASH_INDEX)
 
     return read, write
 
 
 def session_commands(store: Store) -> tuple[str, Commands]:
-    """Make a session; return its key in the store, and the session layer's commands for the same work."""
+    """Make a session; return its ID hash, and the session layer's commands for the same work."""
     manager = SessionManager(store)
     session = manager.open()
     session.update(n=0, user="ann")
@@ -133,7 +133,7 @@ def session_commands(store: Store) -> tuple[str, Commands]:
         session["n"] += 1
         session.save()
 
-    return hash_session_id(session_id), (read, write)
+    return SessionID(session_id).id_hash, (read, write)
 
 
 def _now() -> datetime:
@@ -152,6 +152,6 @@ def opponents(kind: str, url: str) -> tuple[Commands, Commands]:
     """Return the driver's commands and ours, on the same session."""
     store = open_store(url)
     store.setup()
-    key, ours = session_commands(store)
+    id_hash, ours = session_commands(store)
     ours[1]()  # The server learns the script.
-    return DRIVERS[kind](url, key), ours
+    return DRIVERS[kind](url, id_hash), ours

@@ -121,9 +121,9 @@ def patch_size() -> tuple[int, int, int]:
     """Change one of 64 keys of 1 KB; return the keys and bytes of the patch, and the bytes of the whole."""
 
     class Watched(MemoryStore):
-        def update(self, key, patch):
+        def update(self, id_hash, patch):
             self.patch = patch
-            return super().update(key, patch)
+            return super().update(id_hash, patch)
 
     store = Watched()
     manager = SessionManager(store)

@@ -33,16 +33,16 @@ THREADS = 4
 SECONDS = 20
 TOUCHES = 100_000
 
-# Sessions are numbered, and their keys are the numbers in 64 digits; the odd ones may expire early.
+# Sessions are numbered, and their ID hashes are the numbers in 64 digits; the odd ones may expire early.
 FILL_POSTGRES = """
-INSERT INTO wsgisessions (key, "values", created_at, touched_at, expires_at, purge_at, owner)
+INSERT INTO wsgisessions (id_hash, fields, created_at, touched_at, expires_at, purge_at, owner)
 SELECT lpad(n::text, 64, '0'), '{"n": "1", "name": "\\"ann\\""}', now(), now(), now() + life, now() + life,
     'owner ' || n / 3
 FROM (SELECT n, interval '1 day' + n * interval '1 millisecond' AS life
     FROM generate_series(%s::int, %s::int) AS n) AS new"""
 
 FILL_MARIADB = """
-INSERT INTO wsgisessions (`key`, `values`, created_at, touched_at, expires_at, owner)
+INSERT INTO wsgisessions (id_hash, fields, created_at, touched_at, expires_at, owner)
 SELECT lpad(seq, 64, '0'), '{"n":"1","name":"\\\\"ann\\\\""}', utc_timestamp(6), utc_timestamp(6),
     utc_timestamp(6) + INTERVAL 1 DAY + INTERVAL seq * 1000 MICROSECOND, concat('owner ', seq DIV 3)
 FROM seq_%d_to_%d"""
@@ -58,14 +58,14 @@ end"""
 
 EXPIRE_POSTGRES = """
 UPDATE wsgisessions SET expires_at = now() - interval '1 hour', purge_at = now() - interval '1 hour'
-WHERE right(key, 1) IN ('1', '3', '5', '7', '9')"""
+WHERE right(id_hash, 1) IN ('1', '3', '5', '7', '9')"""
 
 EXPIRE_MARIADB = """
 UPDATE wsgisessions SET expires_at = utc_timestamp(6) - INTERVAL 1 HOUR
-WHERE right(`key`, 1) IN ('1', '3', '5', '7', '9')"""
+WHERE right(id_hash, 1) IN ('1', '3', '5', '7', '9')"""
 
 
-def key_of(number: int) -> str:
+def id_hash_of(number: int) -> str:
     return f"{number:064}"
 
 
@@ -86,7 +86,7 @@ def fill(kind: str, server: servers.Server, store: Store, first: int, last: int)
         with store._collection() as collection:
             for start in range(first, last + 1, 10_000):
                 numbers = range(start, min(start + 10_000, last + 1))
-                collection.insert_many([{"key": key_of(n), "values": {"n": "1"}, **times} for n in numbers])
+                collection.insert_many([{"id_hash": id_hash_of(n), "fields": {"n": "1"}, **times} for n in numbers])
 
 
 def expire_half(kind: str, server: servers.Server, store: Store) -> None:
@@ -98,7 +98,7 @@ def expire_half(kind: str, server: servers.Server, store: Store) -> None:
     else:
         with store._collection() as collection:
             past = utc_now() - timedelta(hours=1)
-            collection.update_many({"key": {"$regex": "[13579]$"}}, {"$set": {"expires_at": past}})
+            collection.update_many({"id_hash": {"$regex": "[13579]$"}}, {"$set": {"expires_at": past}})
 
 
 @contextmanager
@@ -115,15 +115,15 @@ def median_of(call: Callable[[str], object], size: int) -> float:
     """Return the median time in µs of a call on sessions at random."""
     numbers, times = random.Random(0), []
     for _ in range(CALLS):
-        key = key_of(2 * numbers.randrange(1, max(2, size // 2)))
+        id_hash = id_hash_of(2 * numbers.randrange(1, max(2, size // 2)))
         started_at = time.perf_counter()
-        assert call(key)
+        assert call(id_hash)
         times.append(time.perf_counter() - started_at)
     return statistics.median(times) * 1e6
 
 
-def change(store: Store, key: str) -> bool:
-    return store.update(key, Patch(set={"n": str(random.random())})) is Outcome.DONE
+def change(store: Store, id_hash: str) -> bool:
+    return store.update(id_hash, Patch(set={"n": str(random.random())})) is Outcome.DONE
 
 
 def show_growth(share: float) -> None:
@@ -175,10 +175,10 @@ def request_times(store: Store, size: int, beside: Callable[[], None]) -> tuple[
     def visit(thread: int) -> None:
         numbers = random.Random(thread)
         while not is_over.is_set():
-            key = key_of(2 * numbers.randrange(1, size // 2))
+            id_hash = id_hash_of(2 * numbers.randrange(1, size // 2))
             started_at = time.perf_counter()
-            assert store.load(key)
-            store.update(key, Patch(set={"n": str(numbers.random())}))
+            assert store.load(id_hash)
+            store.update(id_hash, Patch(set={"n": str(numbers.random())}))
             times[thread].append(time.perf_counter() - started_at)
 
     visitors = [threading.Thread(target=visit, args=[thread]) for thread in range(THREADS)]
@@ -201,7 +201,7 @@ def show_touches(share: float) -> None:
         now = utc_now()
         for number in range(sessions):
             record = Record({"n": "1", "name": "x" * 200}, now, now, now + timedelta(hours=1), f"owner {number}")
-            store.create(key_of(number), record)
+            store.create(id_hash_of(number), record)
         before = relation_sizes(server)
         threads = [threading.Thread(target=touch, args=[store, n, touches // THREADS]) for n in range(THREADS)]
         for thread in threads:
@@ -221,7 +221,7 @@ def show_touches(share: float) -> None:
 def touch(store: Store, thread: int, count: int) -> None:
     for number in range(count):
         deadline = utc_now() + timedelta(hours=1, microseconds=number)
-        store.update(key_of((number * THREADS + thread) % 1000), Patch(expires_at=deadline))
+        store.update(id_hash_of((number * THREADS + thread) % 1000), Patch(expires_at=deadline))
 
 
 def relation_sizes(server: servers.Postgres) -> list[tuple[str, int]]:

@@ -43,31 +43,27 @@ class RecordingStore(MemoryStore):
         self.commands = []
         self.patches = []
 
-    def create(self, key, record):
+    def create(self, id_hash, record):
         self.commands.append("create")
-        return super().create(key, record)
+        return super().create(id_hash, record)
 
-    def load(self, key):
+    def load(self, id_hash):
         self.commands.append("load")
-        return super().load(key)
+        return super().load(id_hash)
 
-    def update(self, key, patch):
+    def update(self, id_hash, patch):
         self.commands.append("update")
         self.patches.append(patch)
-        return super().update(key, patch)
+        return super().update(id_hash, patch)
 
-    def rename(self, key, new_key, patch):
+    def rename(self, id_hash, new_id_hash, patch):
         self.commands.append("rename")
         self.patches.append(patch)
-        return super().rename(key, new_key, patch)
+        return super().rename(id_hash, new_id_hash, patch)
 
-    def delete(self, key, *, if_empty=False):
+    def delete(self, id_hash, *, if_empty=False):
         self.commands.append("delete if empty" if if_empty else "delete")
-        return super().delete(key, if_empty=if_empty)
-
-    def _live(self, key):
-        # The store's own looks are no commands.
-        return MemoryStore.load(self, key)
+        return super().delete(id_hash, if_empty=if_empty)
 
     def taken(self):
         """Return the commands since the last call."""

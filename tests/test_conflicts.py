@@ -16,7 +16,7 @@ from wsgisessions import (
     SessionTooLarge,
     merge,
 )
-from wsgisessions.identifiers import hash_session_id
+from wsgisessions.session_ids import SessionID
 
 
 def race(store, mine, theirs, *, start=None, **options):
@@ -237,7 +237,7 @@ def test_a_merge_lets_go_of_its_turn_under_a_new_id_too(store):
             late.login("ann")
         late.save()
         first.reload() if not number else None
-    assert store.acquire(hash_session_id(late.id), "another", timedelta(seconds=1))
+    assert store.acquire(SessionID(late.id).id_hash, "another", timedelta(seconds=1))
 
 
 def test_a_merge_keeps_to_max_bytes(store):

@@ -57,8 +57,7 @@ def test_an_idle_session_ends(open_session, clock):
 
 
 def test_a_touch_that_the_cookie_could_not_follow_is_put_off(make_browser, clock):
-    browser = make_browser(store=MemoryStore(clock=clock), expiry=OnInactivity(30 * MINUTE))
-    browser.middleware.manager.clock = clock
+    browser = make_browser(store=MemoryStore(clock=clock), expiry=OnInactivity(30 * MINUTE), clock=clock)
     browser.get(lambda session: session.update(n=1))
 
     def download(environ, start_response):
@@ -166,11 +165,15 @@ def test_every_limit_of_one_session_is_kept(open_session, expiry):
     session.save()
     assert open_session(OnSessionEnd(), session.id).expiry == expiry
     session = open_session(OnSessionEnd(), session.id)
-    session.clear()
+    session.pop("a")
     session["b"] = 1
     session.save()
     again = open_session(OnSessionEnd(), session.id)
     assert (again.expiry, dict(again)) == (expiry, {"b": 1})
+    again.clear()
+    again["c"] = 1
+    again.save()
+    assert open_session(OnSessionEnd(), again.id).expiry == OnSessionEnd()
 
 
 def test_a_limit_set_to_end_with_the_browser_takes_the_max_age_away(browser_on):
@@ -211,8 +214,6 @@ def browser_on(make_browser, make_recording_store, clock, monkeypatch):
     """Return a maker of browsers on the manual clock."""
 
     def make(expiry):
-        browser = make_browser(make_recording_store(clock=clock), expiry=expiry)
-        browser.middleware.manager.clock = clock
-        return browser
+        return make_browser(make_recording_store(clock=clock), expiry=expiry, clock=clock)
 
     return make

@@ -18,7 +18,7 @@ from wsgisessions import (
     StoreUnavailable,
     get_session,
 )
-from wsgisessions.identifiers import hash_session_id
+from wsgisessions.session_ids import SessionID
 
 SECRET = "the-visitors-secret"
 
@@ -40,21 +40,21 @@ def failing(make_browser, make_recording_store):
             if command in self.fails:
                 raise self.fails[command] from OSError("connection refused")
 
-        def create(self, key, record):
+        def create(self, id_hash, record):
             self._fail("create")
-            return super().create(key, record)
+            return super().create(id_hash, record)
 
-        def load(self, key):
+        def load(self, id_hash):
             self._fail("load")
-            return super().load(key)
+            return super().load(id_hash)
 
-        def update(self, key, patch):
+        def update(self, id_hash, patch):
             self._fail("update")
-            return super().update(key, patch)
+            return super().update(id_hash, patch)
 
-        def delete(self, key, *, if_empty=False):
+        def delete(self, id_hash, *, if_empty=False):
             self._fail("delete")
-            return super().delete(key, if_empty=if_empty)
+            return super().delete(id_hash, if_empty=if_empty)
 
     browser = make_browser(Failing())
     browser.get(lambda session: session.update(n=SECRET))
@@ -220,9 +220,9 @@ def test_a_login_is_no_read(browser):
 def log_out_before_the_update(store):
     update = store.update
 
-    def logged_out_meanwhile(key, patch):
-        store.delete(key)
-        return update(key, patch)
+    def logged_out_meanwhile(id_hash, patch):
+        store.delete(id_hash)
+        return update(id_hash, patch)
 
     store.update = logged_out_meanwhile
 
@@ -246,7 +246,7 @@ def test_an_id_that_was_changed_before_the_failure_reaches_the_client(browser):
     def view(session):
         session.login("ann")
         session.save()
-        store.acquire(hash_session_id(session.id), "another's", timedelta(seconds=30))
+        store.acquire(SessionID(session.id).id_hash, "another's", timedelta(seconds=30))
         with session.lock(timeout=0):
             session["n"] = 1
 

@@ -16,7 +16,7 @@ from wsgisessions import (
     SessionInterrupted,
     SessionManager,
 )
-from wsgisessions.identifiers import hash_session_id
+from wsgisessions.session_ids import SessionID
 
 
 @pytest.fixture
@@ -161,15 +161,9 @@ def test_a_session_that_ended_while_one_waited_is_interrupted(store, session_id)
     assert waiting["n"] == 0
     SessionManager(store).open(session_id)
     with SessionManager(store).open(session_id).lock():
-        store.delete(next(iter_keys(store, session_id)))
+        store.delete(SessionID(session_id).id_hash)
         with pytest.raises(SessionInterrupted), waiting.lock(timeout=1):
             pass
-
-
-def iter_keys(store, session_id):
-    from wsgisessions.identifiers import hash_session_id
-
-    yield hash_session_id(session_id)
 
 
 def test_an_exception_undoes_what_was_written_inside_a_new_session_too(manager):
@@ -187,7 +181,7 @@ def test_a_look_before_the_session_is_loaded_anew_counts(how, manager, session_i
     data = session["n"]
 
     def write():
-        manager.revoke(hash_session_id(session_id))
+        manager.revoke(SessionID(session_id).id_hash)
         session["copy"] = data
         session.save()
 

@@ -430,7 +430,7 @@ def test_two_middlewares_give_two_sessions():
     environ = {}
     setup_testing_defaults(environ)
     list(outer(environ, start_response))
-    assert given == ["id", "outer"]
+    assert given == ["__Host-id", "outer"]
 
 
 @pytest.mark.parametrize("chunks", [[b"one", b"two"], []])

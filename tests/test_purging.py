@@ -86,9 +86,9 @@ def test_threads_of_many_workers_do_not_start_at_once():
     moments = []
     create = store.create
 
-    def note(key, record):
+    def note(id_hash, record):
         moments.append(time.monotonic())
-        return create(key, record)
+        return create(id_hash, record)
 
     store.create = note
     workers = [SessionManager(store).purge(every=timedelta(seconds=1)) for _ in range(8)]

@@ -18,7 +18,8 @@ from wsgisessions import (
     SessionManager,
     get_session,
 )
-from wsgisessions.identifiers import hash_session_id
+from wsgisessions.session import exchange_of
+from wsgisessions.session_ids import SessionID
 
 
 @pytest.fixture
@@ -160,8 +161,8 @@ def test_a_text_that_no_longer_decodes_spoils_its_own_key_only(store, manager):
     session = manager.open()
     session.update(good=1, bad=2, worse=3)
     session.save()
-    key = hash_session_id(session.id)
-    store.update(key, Patch(set={"bad": "{no json", "worse": '{"$unknown": 1}'}))
+    id_hash = SessionID(session.id).id_hash
+    store.update(id_hash, Patch(set={"bad": "{no json", "worse": '{"$unknown": 1}'}))
 
     session = manager.open(session.id)
     assert session["good"] == 1
@@ -181,10 +182,15 @@ def test_nothing_shows_the_id(manager):
     session["a"] = "secret"
     shown.append(repr(session))
     session.save()
-    shown += [repr(session), repr(session._state.stored), repr(session._state.stored.record)]
+    current = exchange_of(session).current
+    seen = [session, current, current.stored, current.stored.session_id, current.stored.record, current.changes]
+    session["a"] = ["secret"]
+    patch = Patch(set=current.changes.texts(), expect=current.stored.record.fields)
+    seen += [current.changes, current.changes.difference(), *current.changes.live["a"], patch, current.exchange]
+    shown += map(repr, seen)
     for text in shown:
         assert session.id not in text
-        assert hash_session_id(session.id) not in text
+        assert SessionID(session.id).id_hash not in text
         assert "secret" not in text
 
 

@@ -156,7 +156,7 @@ def test_a_store_that_fails_is_answered_by_the_outer_middleware(flask_app, store
     client = TestApp(SessionMiddleware(flask_app, store, transport=PLAIN))
     client.get("/")
 
-    def down(key, patch):
+    def down(id_hash, patch):
         raise StoreUnavailable("the store is down")
 
     store.update = down

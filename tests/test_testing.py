@@ -144,7 +144,7 @@ def test_other_cookies_of_the_environ_stay():
     bare.environ["HTTP_COOKIE"] = "theme=dark"
     with open_session(middleware, bare.environ) as session:
         session["n"] = 5
-    assert bare.environ["HTTP_COOKIE"].startswith("theme=dark; id=")
+    assert bare.environ["HTTP_COOKIE"].startswith("theme=dark; __Host-id=")
 
 
 def test_what_cannot_be_opened_is_told():

@@ -63,9 +63,9 @@ def test_the_first_use_of_a_session_is_one_load(store):
     loads = []
 
     class Counting(type(store)):
-        def load(self, key):
-            loads.append(key)
-            return super().load(key)
+        def load(self, id_hash):
+            loads.append(id_hash)
+            return super().load(id_hash)
 
     store.__class__ = Counting
     manager = SessionManager(store)

@@ -1,10 +1,10 @@
-"""Server-side sessions for any WSGI app, whose commits are atomic patches of single keys."""
+"""Server-side sessions for any WSGI app, whose commits are atomic patches of single fields."""
 
 from typing import TYPE_CHECKING, Any
 
 from . import merge
 from .codec import Codec, JSONCodec
-from .devices import SessionInfo
+from .encryption_at_rest import EncryptedCodec
 from .errors import (
     ConfigurationError,
     DecodeError,
@@ -21,8 +21,8 @@ from .errors import (
 from .expiry import AtDateTime, Expiry, OnInactivity, OnSessionEnd
 from .manager import SessionManager
 from .middleware import SessionMiddleware, get_session
-from .sealing import EncryptedCodec
 from .session import Session
+from .session_info import SessionInfo
 from .stores import Outcome, Patch, Record, Store, open_store
 from .stores.caching import CachingStore
 from .stores.drivers import DRIVEN_STORES, import_store

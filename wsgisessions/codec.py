@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -74,8 +74,9 @@ class Codec(Protocol):
         """
         ...
 
-    def is_immutable(self, value: Any) -> bool:
-        """Tell whether the value cannot change in place, so that encoding it once is enough."""
+    @property
+    def immutable_types(self) -> Collection[type]:
+        """The types whose values cannot change in place, so that encoding one once is enough."""
         ...
 
 
@@ -89,6 +90,8 @@ class JSONCodec:
 
     :param allow_nan: keep NaN and infinity, instead of refusing them.
     """
+
+    immutable_types: Collection[type] = _IMMUTABLE
 
     def __init__(self, *, allow_nan: bool = False) -> None:
         self._allow_nan = allow_nan
@@ -154,10 +157,6 @@ class JSONCodec:
             # The cause may quote what is stored; msgspec's ends with the path to it, which does not.
             path = _path_at_the_end(str(error))
             raise DecodeError(f"the stored value is no {name}{path[0] if path else ''}") from None
-
-    def is_immutable(self, value: Any) -> bool:
-        """Tell whether the value is a scalar."""
-        return type(value) in _IMMUTABLE
 
     def _to_json(self, value: Any, path: str) -> Any:
         kind = type(value)

@@ -7,9 +7,10 @@ has passed since the last one: a visitor may be logged out up to a tenth earlier
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Protocol
+from math import ceil
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -26,30 +27,30 @@ class Expiry(Protocol):
         """Whether the cookie says how long it lasts (Max-Age), or ends with the browser."""
         ...
 
-    def deadline(self, created_at: datetime, now: datetime) -> datetime:
-        """Return when a session that is used now will end."""
+    @property
+    def touch_interval(self) -> timedelta | None:
+        """How much time passes before a use sets the deadline anew; None: use does not move it."""
         ...
 
-    def is_touch_due(self, touched_at: datetime, now: datetime) -> bool:
-        """Tell whether enough idle time has passed to set the deadline anew."""
+    def deadline(self, created_at: datetime, now: datetime) -> datetime:
+        """Return when a session that is used now will end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
+    outlives_browser: ClassVar[bool]
+
     idle: timedelta
     absolute: timedelta | None = None
-
-    @property
-    def outlives_browser(self) -> bool:
-        """Whether the cookie carries Max-Age."""
-        raise NotImplementedError
+    touch_interval: timedelta = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         name = type(self).__name__
         _require_positive(f"{name}(idle)", self.idle)
         if self.absolute is not None:
             _require_positive(f"{name}(absolute)", self.absolute)
+        object.__setattr__(self, "touch_interval", self.idle / _TOUCHES_PER_IDLE_TIME)
 
     def deadline(self, created_at: datetime, now: datetime) -> datetime:
         """Return now plus the idle time, but not past the absolute limit."""
@@ -57,10 +58,6 @@ class _Idle:
         if self.absolute is None:
             return idle_end
         return min(idle_end, created_at + self.absolute)
-
-    def is_touch_due(self, touched_at: datetime, now: datetime) -> bool:
-        """Tell whether a tenth of the idle time has passed since the last touch."""
-        return now - touched_at >= self.idle / _TOUCHES_PER_IDLE_TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +67,7 @@ class OnInactivity(_Idle):
     The cookie carries Max-Age, so the session outlives the browser.
     """
 
-    @property
-    def outlives_browser(self) -> bool:
-        """True: the cookie carries Max-Age."""
-        return True
+    outlives_browser: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +77,17 @@ class OnSessionEnd(_Idle):
     The cookie carries no Max-Age. `idle` is two weeks unless given.
     """
 
-    idle: timedelta = timedelta(weeks=2)
+    outlives_browser: ClassVar[bool] = False
 
-    @property
-    def outlives_browser(self) -> bool:
-        """False: the cookie ends with the browser."""
-        return False
+    idle: timedelta = timedelta(weeks=2)
 
 
 @dataclass(frozen=True, slots=True)
 class AtDateTime:
     """End at one instant (an aware datetime), however active the session is."""
+
+    outlives_browser: ClassVar[bool] = True
+    touch_interval: ClassVar[None] = None
 
     at: datetime
 
@@ -104,18 +98,16 @@ class AtDateTime:
                 f" got {self.at!r}"
             )
 
-    @property
-    def outlives_browser(self) -> bool:
-        """True: the cookie carries Max-Age."""
-        return True
-
     def deadline(self, created_at: datetime, now: datetime) -> datetime:
         """Return the instant."""
         return self.at.astimezone(timezone.utc)
 
-    def is_touch_due(self, touched_at: datetime, now: datetime) -> bool:
-        """Return False: use does not move the instant."""
-        return False
+
+def max_age(expiry: Expiry, expires_at: datetime, now: datetime) -> int | None:
+    """Return a cookie's Max-Age in seconds, or None if it ends with the browser (RFC 6265bis, section 5.6.2)."""
+    if not expiry.outlives_browser:
+        return None
+    return max(0, ceil((expires_at - now).total_seconds()))
 
 
 def _require_positive(name: str, value: Any) -> None:

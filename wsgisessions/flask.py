@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, Response, current_app
 from flask.sessions import SessionInterface, SessionMixin
 
-from .answers import ERROR_STATUSES, error_answer, log_replacement
+from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .errors import ConfigurationError, SessionError
-from .exchange import Presented
 from .expiry import OnInactivity
 from .manager import SessionManager
-from .middleware import SessionMiddleware, shared_session
-from .session import Session
+from .middleware import SessionMiddleware
+from .request_state import Exchange
+from .response import session_headers
+from .session import Session, commit_session, default_expiry, exchange_of, same_session
 from .stores.base import Store
 from .transports import Cookie, ResponseHeader
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from _typeshed.wsgi import WSGIEnvironment
+    from typing_extensions import Unpack
+
+    from .options import MiddlewareOptions
 
 EXTENSION = "wsgisessions"
 
@@ -55,13 +59,18 @@ class Sessions:
     :param flask_login: let Flask-Login's logins change the session's ID and bind it to the user, as
         `session.login(user_id)` does, and its logouts end the session. Restoring a user by the remember
         cookie and `confirm_login()` count as logins, a refusal by "strong" protection as a logout.
-    :param options: those of `SessionMiddleware`.
+    :param options: `wsgisessions.options.MiddlewareOptions` describes each.
     :raises ConfigurationError: an option, or the app's configuration of the cookie, makes no sense.
     :raises ImportError: `flask_login` is asked for, and Flask-Login is not installed.
     """
 
     def __init__(
-        self, app: Flask | None = None, store: Store | None = None, *, flask_login: bool = False, **options: Any
+        self,
+        app: Flask | None = None,
+        store: Store | None = None,
+        *,
+        flask_login: bool = False,
+        **options: Unpack[MiddlewareOptions],
     ) -> None:
         self._store = store
         self._flask_login = flask_login
@@ -80,7 +89,7 @@ class Sessions:
             raise ConfigurationError("Sessions needs a store, such as Sessions(app, SQLiteStore('sessions.db'))")
         if EXTENSION in app.extensions:
             raise ConfigurationError("this app has its Sessions already; call init_app() once for each app")
-        options = {"transport": ConfiguredCookie(app), **self._options}
+        options: MiddlewareOptions = {"transport": ConfiguredCookie(app), **self._options}
         middleware = FlaskMiddleware(app.wsgi_app, store, **options)
         wrapped: Any = app
         wrapped.wsgi_app = middleware
@@ -111,18 +120,8 @@ class Sessions:
 class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatibleMethodOverride] -- see Session.get
     """A session with the attributes that Flask's have."""
 
-    app: Flask | None = None
-    """The app that opened it; None for code around the app that uses it first."""
-
     is_detached = False
     """Whether it was opened without the middleware, as `client.session_transaction()` does."""
-
-    def clear(self) -> None:
-        """Remove every key, and with them `permanent`."""
-        super().clear()
-        # Without a header the cookie stays as it is, and so does the session's end.
-        if self._carrier.can_deliver and self.app is not None and self.expiry == _permanent_expiry(self.app):
-            self.expiry = self._backend.expiry
 
     @property
     def permanent(self) -> bool:
@@ -132,16 +131,9 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
     @permanent.setter
     def permanent(self, value: bool) -> None:
         self["_permanent"] = bool(value)
-        expiry = _permanent_expiry(current_app) if value else self._backend.expiry
+        expiry = _permanent_expiry(current_app) if value else default_expiry(self)
         if self.expiry != expiry:
             self.expiry = expiry
-
-    @property
-    def renews_on_read(self) -> bool:
-        """False for a permanent session without `SESSION_REFRESH_EACH_REQUEST`."""
-        if self.app is None or self.app.config["SESSION_REFRESH_EACH_REQUEST"]:
-            return True
-        return not self.permanent
 
     @property
     def new(self) -> bool:
@@ -155,7 +147,8 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
     @property
     def modified(self) -> bool:
         """Whether the request changed the session, committed or not. Setting it does nothing: changes are found."""
-        return self.is_modified or (self._state is not None and self._state.was_modified)
+        current = exchange_of(self).current
+        return self.is_modified or (current is not None and current.has_saved)
 
     @modified.setter
     def modified(self, value: bool) -> None:
@@ -178,14 +171,13 @@ class Interface(SessionInterface):
         """Return the request's session; without a middleware around, open one that Flask saves."""
         environ, middleware = request.environ, self._middleware
         session = environ.get(middleware.environ_key)
-        if not isinstance(session, FlaskSession):
-            shared = shared_session(middleware, environ)
-            if shared is not None:
-                session = FlaskSession(shared._backend, shared._carrier)
-            else:
-                session = FlaskSession(middleware.manager, Presented(middleware, environ))
-                session.is_detached = True
-        session.app = app
+        if isinstance(session, FlaskSession):
+            return session
+        shared = middleware.shared_session(environ)
+        if shared is not None:
+            return same_session(shared, FlaskSession)
+        session = FlaskSession(middleware.manager.settings, Exchange(middleware.transport, environ))
+        session.is_detached = True
         return session
 
     def regenerate(self, session: Session) -> None:
@@ -193,12 +185,17 @@ class Interface(SessionInterface):
         session.cycle_id()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Commit a session that no middleware will commit, such as a test's."""
-        if not isinstance(session, FlaskSession) or not session.is_detached:
+        """Commit a session that no middleware will commit, such as a test's; for the others, see to their renewal."""
+        if not isinstance(session, FlaskSession):
             return
-        self._middleware.manager.commit(session)
-        if session._state is not None:
-            response.headers.extend(self._middleware.session_headers(session._state, {}))
+        current = exchange_of(session).current
+        if current is None:
+            return
+        if not app.config["SESSION_REFRESH_EACH_REQUEST"] and session.is_loaded and session.permanent:
+            session.renews_on_read = False
+        if session.is_detached:
+            commit_session(session)
+            response.headers.extend(session_headers(self._middleware.manager.settings, current))
 
 
 class ConfiguredCookie:
@@ -212,17 +209,17 @@ class ConfiguredCookie:
         self._settings: tuple[Any, ...] = ()
         self._cookie = self._configured()
 
-    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
         """Return the values of the session cookie."""
-        return self._configured().read(environ)
+        return self._configured().read(environ, limit)
 
-    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
+    def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return the header that sets the cookie."""
-        return self._configured().issue(session_id, max_age)
+        return self._configured().issue(environ, session_id, max_age)
 
-    def withdraw(self) -> Iterable[ResponseHeader]:
+    def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return the header that removes the cookie."""
-        return self._configured().withdraw()
+        return self._configured().withdraw(environ)
 
     def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
         """Return False: a cookie by configuration is not signed."""
@@ -263,5 +260,5 @@ def _follow_logins(app: Flask) -> None:
 
 def _show_error(error: SessionError) -> Response:
     log_replacement(error)
-    status, headers, body = error_answer(error)
+    status, headers, body = error_response(error)
     return Response(body, status, headers)

@@ -1,121 +1,61 @@
-"""Taking turns on one session: first among this process's threads, then among all processes."""
+"""`session.lock()`: requests of one session take turns."""
 
 from __future__ import annotations
 
-import logging
-import random
-import secrets
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
-from .errors import ConfigurationError, LockTimeout, SessionInterrupted, StoreError
-from .forking import call_after_fork
-from .stores.base import Store
+from .commit import commit
+from .errors import SessionInterrupted
+from .leases import check_times, leased
+from .loading import load
+from .options import Settings
+from .request_state import HeldLock, RequestSession
 
-_FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.05
+@contextmanager
+def hold_lock(settings: Settings, current: RequestSession, timeout: float, lease: float) -> Iterator[None]:
+    """Take turns with other requests of a loaded session; see `Session.lock`."""
+    check_times(timeout, lease)
+    if current.held_lock is not None and current.held_lock.thread == threading.get_ident():
+        yield
+        return
+    commit(settings, current)
+    stored = current.stored
+    if stored is None:
+        # Nobody else can know a session that the store has not got.
+        with current.lock, _committed(settings, current):
+            yield
+        return
+    id_hash = stored.session_id.id_hash
 
-_logger = logging.getLogger("wsgisessions")
+    def current_id_hash() -> str:
+        return id_hash if current.stored is None else current.stored.session_id.id_hash
 
-
-class ThreadLocks:
-    """A lock for each key that some thread of this process is waiting for or holding.
-
-    Threads that queue here do not poll the store.
-    """
-
-    def __init__(self) -> None:
-        self._start_afresh()
-        # A fork copies locks that threads of the parent held, and nobody there would release them.
-        call_after_fork(self._start_afresh)
-
-    @contextmanager
-    def hold(self, key: str, timeout: float) -> Iterator[None]:
-        """Hold the lock of a key.
-
-        :raises LockTimeout: another thread had it for `timeout` seconds.
-        """
-        lock = self._enter(key)
+    with (
+        settings.thread_locks.hold(id_hash, timeout),
+        leased(settings.store, current_id_hash, timeout, lease) as token,
+    ):
+        with current.lock:
+            current.become_unloaded()
+            load(settings, current)
+        if current.stored is None:
+            raise SessionInterrupted("the session was deleted or ran out before its lock could be had")
+        current.was_read = True
+        current.held_lock = HeldLock(token, threading.get_ident())
         try:
-            if not lock.acquire(timeout=timeout):
-                raise _lock_timeout(timeout)
-            try:
+            with _committed(settings, current):
                 yield
-            finally:
-                lock.release()
         finally:
-            self._leave(key)
-
-    def _enter(self, key: str) -> threading.Lock:
-        with self._guard:
-            lock, users = self._locks.get(key) or (threading.Lock(), 0)
-            self._locks[key] = (lock, users + 1)
-        return lock
-
-    def _start_afresh(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[str, tuple[threading.Lock, int]] = {}
-
-    def _leave(self, key: str) -> None:
-        with self._guard:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+            current.held_lock = None
 
 
 @contextmanager
-def leased(store: Store, key: Callable[[], str], timeout: float, lease: float) -> Iterator[str]:
-    """Hold the store's lease on a session, and yield its token.
-
-    :param key: returns the session's key; a rename inside changes it.
-    :raises LockTimeout: it could not be had within `timeout` seconds.
-    :raises SessionInterrupted: there is no such session any more.
-    """
-    token = secrets.token_urlsafe(16)
-    _acquire(store, key(), token, timeout, lease)
+def _committed(settings: Settings, current: RequestSession) -> Iterator[None]:
+    """Commit at the end; undo what is not committed if the block or the commit fails."""
     try:
-        yield token
-    finally:
-        try:
-            store.release(key(), token)
-        except StoreError:
-            _logger.warning(
-                "a session's lock could not be released; its lease runs out by itself",
-                exc_info=True,
-            )
-
-
-def _acquire(store: Store, key: str, token: str, timeout: float, lease: float) -> None:
-    give_up_at = time.monotonic() + timeout
-    pause = _FIRST_PAUSE
-    while not store.acquire(key, token, timedelta(seconds=lease)):
-        if store.load(key) is None:
-            raise SessionInterrupted("the session was deleted or ran out before its lock could be had")
-        left = give_up_at - time.monotonic()
-        if left <= 0:
-            raise _lock_timeout(timeout)
-        time.sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 -- jitter guards no secret
-        pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def check_times(timeout: float, lease: float) -> None:
-    """Refuse times that make no sense.
-
-    :raises ConfigurationError: a negative time-out, or a lease that is over at once.
-    """
-    for name, seconds in (("timeout", timeout), ("lease", lease)):
-        if not isinstance(seconds, (int, float)):
-            raise ConfigurationError(f"session.lock({name}=...) is in seconds; got {type(seconds).__name__}")
-    if timeout < 0:
-        raise ConfigurationError(f"session.lock(timeout=...) is in seconds, 0 or more; got {timeout!r}")
-    if lease <= 0:
-        raise ConfigurationError(f"session.lock(lease=...) is in seconds, more than 0; got {lease!r}")
-
-
-def _lock_timeout(timeout: float) -> LockTimeout:
-    return LockTimeout(f"another request held the session's lock for {timeout:g} s; try again later")
+        yield
+        commit(settings, current)
+    except BaseException:
+        current.undo()
+        raise

@@ -13,8 +13,8 @@ from .forking import call_after_fork
 from .record import Clock, Record
 from .stores.base import Store
 
-# Whoever creates the session of this key has the turn, until it expires. No client can name it, for this
-# is not the form of a session ID.
+# Whoever creates the session of this ID hash has the turn, until it expires. No client can name it, for what is
+# hashed does not have the form of a session ID.
 _TURN = hashlib.sha256(b"wsgisessions.purge").hexdigest()
 
 _logger = logging.getLogger("wsgisessions")
@@ -31,7 +31,7 @@ def purge(store: Store) -> int:
 class PeriodicPurge:
     """Purges a store from time to time, in a daemon thread of each process that has it.
 
-    In each period, one of all the processes on the store does it. It survives errors, which it logs, and
+    One of the processes on the store purges in each period. The thread survives errors, which it logs, and
     goes on in the children after a fork.
 
     :param every: the period; the first purge comes within it, at a random moment.

@@ -23,44 +23,49 @@ from pyramid.interfaces import ISession
 from pyramid.response import Response
 from zope.interface import implementer
 
-from .answers import ERROR_STATUSES, error_answer, log_replacement
-from .exchange import Body, Exchange, Headers, is_ready
-from .middleware import SessionMiddleware, shared_session
-from .session import Session
+from .error_responses import ERROR_STATUSES, error_response, log_replacement
+from .middleware import SessionMiddleware
+from .request_state import Phase
+from .response import Body, Headers, is_ready
+from .session import Session, same_session
 from .stores.base import Store
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
+    from typing_extensions import Unpack
+
+    from .options import MiddlewareOptions
 
 # Pyramid's own names, which its SessionCSRFStoragePolicy and others look up.
 _CSRF_TOKEN = "_csrft_"  # noqa: S105 -- where it is kept
 _FLASH_QUEUE = "_f_"
 
 
-def session_factory(store: Store, **options: Any) -> Callable[[Request], PyramidSession]:
+def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Callable[[Request], PyramidSession]:
     """Return what `Configurator(session_factory=...)` takes.
 
     The session is committed when the view's response is there, and its headers are added to it; what a streamed
     response changes later is committed at its end. A request that does not touch `request.session` costs nothing.
 
     :param store: where the sessions are kept.
-    :param options: those of `SessionMiddleware`.
+    :param options: `wsgisessions.options.MiddlewareOptions` describes each.
     :raises ConfigurationError: an option makes no sense.
     """
     middleware = PyramidMiddleware(_no_app, store, **options)
 
     def open_session(request: Request) -> PyramidSession:
-        shared = shared_session(middleware, request.environ)
+        shared = middleware.shared_session(request.environ)
         if shared is not None:
-            return PyramidSession(shared._backend, shared._carrier)
+            return same_session(shared, PyramidSession)
         sent: list[tuple[str, Headers]] = []
 
         def start_response(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
             sent.append((status, headers))
             return _no_write
 
-        exchange = Exchange(middleware, request.environ, start_response)
+        kept_back = middleware.new_response(request.environ, start_response)
+        session = PyramidSession(middleware.manager.settings, kept_back)
         has_let_others_go_first = is_streamed = False
 
         def commit(request: Request, response: Any) -> None:
@@ -70,24 +75,22 @@ def session_factory(store: Store, **options: Any) -> Callable[[Request], Pyramid
                 has_let_others_go_first = True
                 request.add_response_callback(commit)
                 return
-            exchange.start_response(response.status, response.headerlist)
-            replacement = exchange.send_headers()
+            kept_back.start_response(response.status, response.headerlist)
+            replacement = kept_back.send_headers()
             response.status, response.headerlist = sent[-1]
             if replacement is not None:
                 response.app_iter = replacement
             elif not is_ready(response.app_iter, request.environ):
-                response.app_iter, is_streamed = Body(response.app_iter, exchange), True
+                response.app_iter, is_streamed = Body(response.app_iter, kept_back), True
 
         def finish(request: Request) -> None:
             # A streamed response is finished at its end, which is later than this.
-            if exchange.can_deliver or not is_streamed:
-                exchange.finish()
+            if kept_back.phase is Phase.WAITING or not is_streamed:
+                kept_back.finish()
 
         request.add_response_callback(commit)
         request.add_finished_callback(finish)
-        request.environ[middleware.environ_key] = exchange.session
-        session = exchange.session
-        assert isinstance(session, PyramidSession)  # noqa: S101 -- what the middleware's class makes
+        request.environ[middleware.environ_key] = session
         return session
 
     return open_session
@@ -160,7 +163,7 @@ class PyramidMiddleware(SessionMiddleware):
 
 def _show_error(error: Exception, request: Request) -> Response:
     log_replacement(error)
-    status, headers, body = error_answer(error)
+    status, headers, body = error_response(error)
     return Response(body=body, status=status, headerlist=headers)
 
 

@@ -6,13 +6,17 @@ import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from .codec import Codec
+from .commit import Result, asks_something, commit
 from .errors import SessionError
 from .expiry import Expiry, dump_expiry
-from .record import Clock
-from .state import Carrier, State, check_owner
+from .loading import load
+from .locking import hold_lock
+from .options import Settings
+from .owner_sessions import end_others
+from .owners import app_owner, check_owner, stored_owner
+from .request_state import Ending, Exchange, Phase, RequestSession, RequestState
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -53,30 +57,6 @@ _ELSEWHERE = {
 }
 
 
-class Backend(Protocol):
-    """What a session needs of its manager."""
-
-    clock: Clock
-    codec: Codec
-    expiry: Expiry
-
-    def load(self, state: State) -> None:
-        """Ask the store for the session that the state stands for."""
-        ...
-
-    def commit(self, session: Session) -> None:
-        """Write what changed."""
-        ...
-
-    def lock(self, session: Session, timeout: float, lease: float) -> AbstractContextManager[None]:
-        """Take turns with other requests of the session."""
-        ...
-
-    def revoke_others(self, session: Session) -> int:
-        """End the owner's other sessions."""
-        ...
-
-
 def _say_what_to_write(name: str) -> property:
     """Return an attribute that is not there, and that cannot be set without being told so."""
 
@@ -94,46 +74,47 @@ class Session(MutableMapping[str, Any]):
     response's headers are due, one more. Safe to use from several threads of one request.
     """
 
-    __slots__ = ("_backend", "_carrier")
+    __slots__ = ("_exchange", "_settings")
 
-    def __init__(self, backend: Backend, carrier: Carrier) -> None:
-        self._backend = backend
-        self._carrier = carrier
+    def __init__(self, settings: Settings, exchange: Exchange) -> None:
+        self._settings = settings
+        self._exchange = exchange
 
     # --- the mapping
 
     def __getitem__(self, key: str) -> Any:
-        state = self._read()
-        with state.lock:
-            return state.contents.read(key)
+        current = self._looked_at()
+        with current.lock:
+            return current.changes.read(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        state = self._use()
-        with state.lock:
-            self._require_a_way_back(state)
-            state.contents.assign(key, value)
+        current = self._exchange.current or self._used()
+        with current.lock:
+            if self._exchange.phase is not Phase.WAITING:
+                self._require_stored(current)
+            current.changes.assign(key, value)
 
     def __delitem__(self, key: str) -> None:
-        state = self._read()
-        with state.lock:
-            if not state.contents.has(key):
+        current = self._looked_at()
+        with current.lock:
+            if not current.changes.has(key):
                 raise KeyError(key)
-            state.contents.delete(key)
+            current.changes.delete(key)
 
     def __iter__(self) -> Iterator[str]:
-        state = self._read()
-        with state.lock:
-            return iter(state.contents.keys())
+        current = self._looked_at()
+        with current.lock:
+            return iter(current.changes.keys())
 
     def __len__(self) -> int:
-        state = self._read()
-        with state.lock:
-            return len(state.contents.keys())
+        current = self._looked_at()
+        with current.lock:
+            return len(current.changes.keys())
 
     def __contains__(self, key: object) -> bool:
-        state = self._read()
-        with state.lock:
-            return state.contents.has(key)
+        current = self._looked_at()
+        with current.lock:
+            return current.changes.has(key)
 
     @overload
     def get(self, key: str, default: Any = None, *, type: None = None) -> Any: ...
@@ -151,16 +132,16 @@ class Session(MutableMapping[str, Any]):
             and a change inside it is found at the commit.
         :raises DecodeError: the stored value does not fit the type.
         """
-        state = self._read()
-        with state.lock:
+        current = self._looked_at()
+        with current.lock:
             try:
-                return state.contents.read(key) if type is None else state.contents.read_as(key, type)
+                return current.changes.read(key) if type is None else current.changes.read_as(key, type)
             except KeyError:
                 return default
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, after setting it to the default if it is absent."""
-        with self._use().lock:
+        with self._used().lock:
             return super().setdefault(key, default)
 
     def pop(self, key: str, default: Any = _ABSENT) -> Any:
@@ -168,7 +149,7 @@ class Session(MutableMapping[str, Any]):
 
         :raises KeyError: it is absent, and there is no default.
         """
-        with self._use().lock:
+        with self._used().lock:
             return super().pop(key) if default is _ABSENT else super().pop(key, default)
 
     def popitem(self) -> tuple[str, Any]:
@@ -176,14 +157,18 @@ class Session(MutableMapping[str, Any]):
 
         :raises KeyError: the session is empty.
         """
-        with self._use().lock:
+        with self._used().lock:
             return super().popitem()
 
     def clear(self) -> None:
-        """Remove every key, also those that another request is adding. Needs no load by itself."""
-        state = self._use()
-        with state.lock:
-            state.contents.clear()
+        """End the session as `flush` does, owner and expiry included, except that a failed request undoes it.
+
+        What is written afterwards is a new session under a new ID: one delete, or with the mark and the new
+        session a create, a delete and a create. Needs no load.
+        """
+        current = self._used()
+        with current.lock:
+            current.end(Ending.CLEARED)
 
     def bucket(self, type: type[T], key: str | None = None) -> T:
         """Return a typed name-space: an instance of `type`, kept in the session under one key.
@@ -196,10 +181,11 @@ class Session(MutableMapping[str, Any]):
         :param key: the session key; the class's name unless given.
         :raises DecodeError: what is stored does not fit the type.
         """
-        state = self._read()
-        with state.lock:
-            self._require_a_way_back(state)
-            bucket: T = state.contents.bucket(type.__qualname__ if key is None else key, type)
+        current = self._looked_at()
+        with current.lock:
+            if self._exchange.phase is not Phase.WAITING:
+                self._require_stored(current)
+            bucket: T = current.changes.bucket(type.__qualname__ if key is None else key, type)
             return bucket
 
     def copy(self) -> dict[str, Any]:
@@ -221,27 +207,31 @@ class Session(MutableMapping[str, Any]):
     @property
     def id(self) -> str | None:
         """The session ID that the client holds; None until the store has the session. A secret."""
-        stored = self._read().stored
-        return None if stored is None else stored.session_id
+        stored = self._looked_at().stored
+        return None if stored is None else stored.session_id.text
 
     @property
     def is_new(self) -> bool:
         """Whether the store does not have this session (yet)."""
-        return self._read().stored is None
+        return self._looked_at().stored is None
 
     @property
     def is_modified(self) -> bool:
         """Whether a commit would write something."""
-        state = self._state
-        if state is None:
+        current = self._exchange.current
+        if current is None:
             return False
-        with state.lock:
-            return state.is_modified()
+        with current.lock:
+            if current.state is RequestState.UNLOADED:
+                return asks_something(current)
+            # Values that were read may have changed in place or not, so they are compared.
+            return asks_something(current, of_changes=current.changes.difference() is not None)
 
     @property
     def is_loaded(self) -> bool:
         """Whether the store has been asked for the session."""
-        return self._state is not None and self._state.is_loaded
+        current = self._exchange.current
+        return current is not None and current.state is not RequestState.UNLOADED
 
     @property
     def is_empty(self) -> bool:
@@ -250,68 +240,76 @@ class Session(MutableMapping[str, Any]):
 
     @property
     def renews_on_read(self) -> bool:
-        """Whether a request that only reads may put the session's end off."""
-        return True
+        """Whether this request puts the session's end off if it only reads; settable."""
+        current = self._exchange.current
+        return current is None or current.renews_on_read
+
+    @renews_on_read.setter
+    def renews_on_read(self, renews: bool) -> None:
+        self._used().renews_on_read = renews
 
     @property
     def created_at(self) -> datetime | None:
         """When the session was first stored, in UTC; None for a new one."""
-        stored = self._read().stored
+        stored = self._looked_at().stored
         return None if stored is None else stored.record.created_at
 
     @property
     def expires_at(self) -> datetime | None:
         """When the session ends unless it is used again, in UTC; None for a new one."""
-        state = self._read()
-        if state.stored is None:
+        current = self._looked_at()
+        if current.stored is None:
             return None
-        if state.expiry_changed:
-            return self.expiry.deadline(state.stored.record.created_at, self._backend.clock())
-        return state.stored.record.expires_at
+        if current.new_expiry is not None:
+            return current.new_expiry.deadline(current.stored.record.created_at, self._settings.clock())
+        return current.stored.record.expires_at
 
     @property
     def expires_in(self) -> timedelta | None:
         """How long until the session ends unless it is used again; None for a new one."""
         expires_at = self.expires_at
-        return None if expires_at is None else expires_at - self._backend.clock()
+        return None if expires_at is None else expires_at - self._settings.clock()
 
     @property
     def expiry(self) -> Expiry:
         """When this session ends; set it to give this one another limit than the rest, for good."""
-        return self._look().expiry or self._backend.expiry
+        return self._loaded().expiry or self._settings.expiry
 
     @expiry.setter
     def expiry(self, expiry: Expiry) -> None:
         dump_expiry(expiry)
-        state = self._use()
-        with state.lock:
-            state.require_delivery("setting session.expiry")
-            state.expiry = expiry
-            state.expiry_changed = True
+        current = self._used()
+        with current.lock:
+            current.require_delivery("setting session.expiry")
+            current.new_expiry = expiry
 
     @property
     def owner(self) -> str | None:
         """Whose session this is, as `login` was told; None for a visitor who is not logged in."""
-        return self._read().owner
+        owner = self._looked_at().owner
+        return None if owner is None else app_owner(owner, self._settings.namespace)
 
     # --- what it can do
 
     def login(self, owner: str) -> None:
         """Bind the session to an owner and change its ID, which defeats session fixation (OWASP).
 
-        What the visitor collected before stays, but the data of another owner is flushed first.
-        One load now, one rename (or create) at the commit.
+        What the visitor collected before stays, but the data of another owner is flushed first. Of two logins at
+        once, as by a double click, each has a session of its own with what was collected before.
+        One load now; at the commit one create (the mark of the old ID) and one rename, or for a new session one
+        create.
         """
         check_owner(owner)
         if not owner:
             raise SessionError("login() takes the owner's ID; got an empty str")
-        state = self._look()
-        with state.lock:
-            state.require_delivery("session.login()")
-            if state.owner not in (None, owner):
+        current = self._loaded()
+        with current.lock:
+            current.require_delivery("session.login()")
+            bound = stored_owner(owner, self._settings.namespace)
+            if current.owner not in (None, bound):
                 self.flush()
-            state.new_owner = owner
-            state.cycles_id = state.stored is not None
+            current.new_owner = bound
+            current.changes_id = current.stored is not None
 
     def logout(self) -> None:
         """Delete the session with all its data; the same as `flush`."""
@@ -324,42 +322,46 @@ class Session(MutableMapping[str, Any]):
 
         :raises SessionError: nobody is logged in.
         """
-        return self._backend.revoke_others(self)
+        return end_others(self._settings, self._looked_at())
 
     def flush(self) -> None:
         """Delete the session with all its data, whatever the outcome of the request.
 
         One delete at the commit. What is written afterwards starts a new session.
         """
-        state = self._use()
-        with state.lock:
-            state.flush(self._backend.codec)
+        current = self._used()
+        with current.lock:
+            current.end(Ending.FLUSHED)
 
     def cycle_id(self) -> None:
-        """Give the session a new ID and keep its data; the old ID is dead. One rename at the commit."""
-        state = self._use()
-        with state.lock:
-            state.require_delivery("session.cycle_id()")
-            state.cycles_id = True
+        """Give the session a new ID and keep its data; the old ID is dead.
+
+        One load, and at the commit one create (the mark of the old ID) and one rename.
+        """
+        current = self._used()
+        with current.lock:
+            current.require_delivery("session.cycle_id()")
+            current.changes_id = True
 
     def save(self) -> None:
         """Commit now instead of when the headers are due.
 
         :raises SessionConflict: another request changed a guarded key (see `on_conflict`, `merges`).
-        :raises SessionInterrupted: the session was deleted or ran out meanwhile.
+        :raises SessionInterrupted: the session was deleted, ran out or got another ID meanwhile.
         :raises SessionTooLarge: it would exceed `max_bytes`.
         :raises StoreError: the store failed.
         """
-        self._backend.commit(self)
+        current = self._exchange.current
+        if current is not None:
+            commit(self._settings, current)
 
     def reload(self) -> None:
         """Undo what is not committed, and load the session anew. One round trip."""
-        state = self._use()
-        with state.lock:
-            was_read = state.was_read
-            state.become_unloaded(self._backend.codec)
-            state.was_read = was_read
-            self._backend.load(state)
+        current = self._used()
+        with current.lock:
+            current.undo()
+            current.become_unloaded()
+            load(self._settings, current)
 
     def lock(self, timeout: float = 10, lease: float = 30) -> AbstractContextManager[None]:
         """Take turns: `with session.lock(): session["n"] += 1`.
@@ -372,15 +374,12 @@ class Session(MutableMapping[str, Any]):
         :raises LockTimeout: another request held it all the time.
         :raises LockLost: the lease ran out before the commit; nothing was written.
         """
-        return self._backend.lock(self, timeout, lease)
+        return hold_lock(self._settings, self._loaded(), timeout, lease)
 
     def __repr__(self) -> str:
-        state = self._state
-        if state is None:
-            return f"<{type(self).__name__} (untouched)>"
-        if not state.is_loaded:
-            return f"<{type(self).__name__} (not loaded)>"
-        return f"<{type(self).__name__} ({'new' if state.stored is None else 'stored'})>"
+        current = self._exchange.current
+        state = "untouched" if current is None else current.state.name.lower()
+        return f"<{type(self).__name__} ({state})>"
 
     def __getattr__(self, name: str) -> Any:
         hint = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
@@ -391,33 +390,55 @@ class Session(MutableMapping[str, Any]):
 
     # --- laziness
 
-    @property
-    def _state(self) -> State | None:
-        return self._carrier.state
-
-    def _use(self) -> State:
-        carrier = self._carrier
-        if carrier.state is None:
+    def _used(self) -> RequestSession:
+        """Return the request's session, without asking the store for it."""
+        exchange = self._exchange
+        if exchange.current is None:
             with _first_use:
-                if carrier.state is None:
-                    carrier.state = State(carrier, self._backend.codec)
-        return carrier.state
+                if exchange.current is None:
+                    exchange.current = RequestSession.begin(exchange, self._settings.codec, self._settings.namespace)
+        return exchange.current
 
-    def _look(self) -> State:
-        state = self._use()
-        if not state.is_loaded:
-            with state.lock:
-                if not state.is_loaded:
-                    self._backend.load(state)
-        return state
+    def _loaded(self) -> RequestSession:
+        """Return the request's session, after asking the store for it."""
+        current = self._used()
+        if current.state is RequestState.UNLOADED:
+            with current.lock:
+                if current.state is RequestState.UNLOADED:
+                    load(self._settings, current)
+        return current
 
-    def _read(self) -> State:
-        state = self._carrier.state
-        if state is None or not state.is_loaded:
-            state = self._look()
-        state.was_read = True
-        return state
+    def _looked_at(self) -> RequestSession:
+        """Return the request's session for a look inside."""
+        current = self._exchange.current
+        if current is None or current.state is RequestState.UNLOADED:
+            current = self._loaded()
+        current.was_read = True
+        return current
 
-    def _require_a_way_back(self, state: State) -> None:
-        if not state.carrier.can_deliver and self._look().stored is None:
-            state.require_delivery("starting a new session")
+    def _require_stored(self, current: RequestSession) -> None:
+        """Refuse a change that would start a session of which no header can tell the client any more."""
+        if self._loaded().stored is None:
+            current.require_delivery("starting a new session")
+
+
+def exchange_of(session: Session) -> Exchange:
+    """Return the request and response that a session belongs to."""
+    return session._exchange
+
+
+def same_session(session: Session, session_class: type[S]) -> S:
+    """Return the session as an object of another class, for another framework's attributes."""
+    return session_class(session._settings, session._exchange)
+
+
+def default_expiry(session: Session) -> Expiry:
+    """Return when the sessions end that have no expiry of their own."""
+    return session._settings.expiry
+
+
+def commit_session(session: Session, result: Result = Result.SUCCEEDED) -> None:
+    """Commit what a request whose app ended so did to its session."""
+    current = session._exchange.current
+    if current is not None:
+        commit(session._settings, current, result)

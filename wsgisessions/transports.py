@@ -9,37 +9,45 @@ from typing import TYPE_CHECKING, Protocol
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.http import parse_cookie
 
+from .cookie_protection import Encrypted, Protection, Signed, reveal_all
 from .errors import ConfigurationError
-from .identifiers import is_session_id
-from .protection import Encrypted, Protection, Signed, reveal_all
-from .secret_keys import SecretKeys
+from .keyring import SecretKeys
+from .session_ids import is_well_formed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 ResponseHeader = tuple[str, str]
 
+MOST_TRIED = 3
+"""How many of the IDs that a client presents are looked for: of old cookies of another Path or Domain, any may be
+the live one."""
+
 
 class Transport(Protocol):
-    """The way of a session ID; a middleware has one."""
+    """How a session ID travels."""
 
     @property
     def vary(self) -> str:
-        """The request header on which a response that looked at the session depends."""
+        """The request headers on which a response that looked at the session depends, separated by commas."""
         ...
 
-    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
-        """Return what the client presents as session IDs, well-formed or not. Never raises."""
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+        """Return what the client presents as session IDs, well-formed or not. Never raises.
+
+        :param limit: how many of them are looked at. A transport for which each one costs a computation
+            returns no more.
+        """
         ...
 
-    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
+    def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return the response headers that hand the client an ID, for `max_age` seconds.
 
         None: until the browser is closed.
         """
         ...
 
-    def withdraw(self) -> Iterable[ResponseHeader]:
+    def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return the response headers that make the client forget its ID."""
         ...
 
@@ -55,8 +63,10 @@ class Transport(Protocol):
 class Cookie:
     """The ID in a cookie, with the attributes of RFC 6265bis and CHIPS.
 
-    :param name: the cookie's name; OWASP advises one that tells nothing. `__Host-` and `__Secure-`
-        names are checked against the attributes they demand.
+    :param name: the cookie's name. By default `__Host-id` where `secure`, the path "/" and no domain allow
+        it, else `__Secure-id` where only `secure` does, else `id`: a name that tells nothing (OWASP), and a
+        prefix that keeps other hosts of the domain from setting it (ASVS 5, 3.3.1). Names with these
+        prefixes are checked against the attributes they demand.
     :param path: the path below which the browser sends it.
     :param domain: the domain with its subdomains; None is this host only.
     :param secure: send over https only (and to localhost).
@@ -74,7 +84,7 @@ class Cookie:
 
     def __init__(
         self,
-        name: str = "id",
+        name: str | None = None,
         path: str = "/",
         domain: str | None = None,
         secure: bool = True,
@@ -84,7 +94,7 @@ class Cookie:
         signing_keys: SecretKeys = (),
         encryption_keys: SecretKeys = (),
     ) -> None:
-        self.name = name
+        self.name = _default_name(secure, path, domain) if name is None else name
         self.path = path
         self.domain = domain
         self.secure = secure
@@ -92,39 +102,39 @@ class Cookie:
         self.same_site = same_site.title() if isinstance(same_site, str) else same_site
         self.partitioned = partitioned
         self._check()
-        self._start = f"{name}="
-        self._protection = _protection(name, signing_keys, encryption_keys)
+        self._start = f"{self.name}="
+        self._protection = _protection(self.name, signing_keys, encryption_keys)
 
-    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
         """Return the values of all cookies of this name, in the browser's order."""
         header = environ.get("HTTP_COOKIE", "")
         # Most requests of most sites carry other people's cookies only; parsing those is for nothing.
         if self.name not in header:
             return ()
         if self._protection is not None:
-            return [session_id for session_id, _ in self._reveal(self._protection, header)]
+            return [session_id for session_id, _ in self._reveal(self._protection, header, limit)]
         # The commonest header is our cookie alone, which needs no parser: a tenth of a read's time.
-        if header.startswith(self._start) and is_session_id(header[len(self._start) :]):
+        if header.startswith(self._start) and is_well_formed(header, len(self._start)):
             return (header[len(self._start) :],)
         return parse_cookie(header).getlist(self.name)
 
-    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
+    def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return one Set-Cookie header, with Max-Age and Expires unless `max_age` is None."""
         value = session_id if self._protection is None else self._protection.protect(session_id)
         return (("Set-Cookie", self._dump(value, max_age)),)
 
-    def withdraw(self) -> Iterable[ResponseHeader]:
-        """Return a Set-Cookie header that expires the cookie; its attributes are those of `issue`.
+    def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
+        """Return a Set-Cookie header that expires the cookie at the epoch; its other attributes are those of `issue`.
 
-        A browser ignores a removal whose Path, Domain, Secure or Partitioned differ.
+        A browser ignores a removal whose Path, Domain, Secure or Partitioned differ (RFC 6265bis, section 5.7).
         """
-        return (("Set-Cookie", self._dump("", 0)),)
+        return (("Set-Cookie", self._dump("", 0, expires=0)),)
 
     def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
         """Tell whether the cookie was made by an old key."""
         if self._protection is None:
             return False
-        return (session_id, True) in self._reveal(self._protection, environ.get("HTTP_COOKIE", ""))
+        return (session_id, True) in self._reveal(self._protection, environ.get("HTTP_COOKIE", ""), MOST_TRIED)
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Tell that a browser drops a Secure cookie which it is given over plain http."""
@@ -139,14 +149,15 @@ class Cookie:
             " TLS at all, use transport=Cookie(secure=False)."
         )
 
-    def _reveal(self, protection: Protection, header: str) -> list[tuple[str, bool]]:
-        return reveal_all(protection, parse_cookie(header).getlist(self.name))
+    def _reveal(self, protection: Protection, header: str, limit: int) -> list[tuple[str, bool]]:
+        return reveal_all(protection, parse_cookie(header).getlist(self.name), limit)
 
-    def _dump(self, value: str, max_age: int | None) -> str:
+    def _dump(self, value: str, max_age: int | None, expires: int | None = None) -> str:
         return dump_cookie(
             self.name,
             value,
             max_age=max_age,
+            expires=expires,
             path=self.path,
             domain=self.domain,
             secure=self.secure,
@@ -182,7 +193,7 @@ class Cookie:
         if self._has_prefix("__Secure-") and not self.secure:
             raise ConfigurationError('"__Secure-" cookies need secure=True; got secure=False')
         try:
-            self.withdraw()
+            self.withdraw({})
         except ValueError as error:
             raise ConfigurationError(f"a cookie with these attributes cannot be written: {error}") from error
 
@@ -196,8 +207,8 @@ class Header:
 
     A client that sends the header is answered by it, also when it sends it empty, to be given a session;
     beside a cookie write `transport=[Header(), Cookie()]`, and each client is answered by one of them. An
-    empty header in a response says that what was sent is of no use any more. For a script of another origin,
-    CORS must allow and expose the header.
+    empty header in a response says that the session has been ended. For a script of another origin, CORS must
+    allow and expose the header.
 
     :param name: the header's name.
     :raises ConfigurationError: it is no header's name.
@@ -210,16 +221,16 @@ class Header:
         self.vary = name
         self._variable = f"HTTP_{name.upper().replace('-', '_')}"
 
-    def read(self, environ: WSGIEnvironment) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
         """Return the header's value."""
         text = environ.get(self._variable)
         return () if text is None else (text.strip(),)
 
-    def issue(self, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
+    def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return the header with the ID; when it ends, `session.expires_at` can tell."""
         return ((self.name, session_id),)
 
-    def withdraw(self) -> Iterable[ResponseHeader]:
+    def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return the header with nothing in it."""
         return ((self.name, ""),)
 
@@ -230,6 +241,78 @@ class Header:
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Return None: a client that sends the header reads it too."""
         return None
+
+
+class FirstUsed:
+    """Several transports: the first that the request uses answers, otherwise the last one.
+
+    :param transports: two or more.
+    """
+
+    def __init__(self, transports: Sequence[Transport]) -> None:
+        self.vary = ", ".join(each.vary for each in transports)
+        *self._first_choices, self._last_choice = transports
+
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+        """Return what the client presents by the transport that it uses."""
+        return self._of(environ).read(environ, limit)
+
+    def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
+        """Return the headers of the transport that the client uses."""
+        return self._of(environ).issue(environ, session_id, max_age)
+
+    def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
+        """Return the headers of the transport that the client uses."""
+        return self._of(environ).withdraw(environ)
+
+    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
+        """Ask the transport that the client uses."""
+        return self._of(environ).is_outdated(environ, session_id)
+
+    def warning(self, environ: WSGIEnvironment) -> str | None:
+        """Ask the transport that the client uses."""
+        return self._of(environ).warning(environ)
+
+    def _of(self, environ: WSGIEnvironment) -> Transport:
+        return next((each for each in self._first_choices if each.read(environ, 1)), self._last_choice)
+
+
+class Given:
+    """An ID that came by other ways than a request, and of which nobody is told anything.
+
+    :param session_id: the ID, if there is one.
+    """
+
+    vary = ""
+
+    def __init__(self, session_id: str | None) -> None:
+        self._session_ids = () if session_id is None else (session_id,)
+
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+        """Return the ID."""
+        return self._session_ids
+
+    def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
+        """Return nothing: the caller asks `session.id`."""
+        return ()
+
+    def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
+        """Return nothing."""
+        return ()
+
+    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
+        """Return False: there is one form only."""
+        return False
+
+    def warning(self, environ: WSGIEnvironment) -> str | None:
+        """Return None."""
+        return None
+
+
+def _default_name(secure: bool, path: str, domain: str | None) -> str:
+    if not secure:
+        return "id"
+    return "__Host-id" if path == "/" and domain is None else "__Secure-id"
 
 
 def _protection(name: str, signing_keys: SecretKeys, encryption_keys: SecretKeys) -> Protection | None:

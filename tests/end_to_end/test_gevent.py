@@ -27,7 +27,7 @@ for number in range(60):
         store.close()
 for _ in range(6):
     assert store.update(name, Patch(set={"n": "1"})) is Outcome.DONE
-    assert store.load(name).values == {"n": "1"}
+    assert store.load(name).fields == {"n": "1"}
 """
 
 EXHAUSTED = """

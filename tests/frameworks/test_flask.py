@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from flask import Blueprint, Flask, current_app, flash, get_flashed_messages, session, stream_with_context
@@ -19,18 +19,24 @@ from wsgisessions import (
     merge,
 )
 from wsgisessions.flask import Sessions
+from wsgisessions.testing import ManualClock
 
 
 @pytest.fixture
-def memory():
-    return MemoryStore()
+def clock():
+    return ManualClock(datetime.now(timezone.utc))
 
 
 @pytest.fixture
-def app(memory):
+def memory(clock):
+    return MemoryStore(clock=clock)
+
+
+@pytest.fixture
+def app(memory, clock):
     app = Flask(__name__)
     app.testing = True
-    Sessions(app, memory)
+    Sessions(app, memory, clock=clock)
 
     @app.get("/set/<value>")
     def put(value):
@@ -282,7 +288,6 @@ def test_a_session_that_is_permanent_no_more_ends_with_the_browser(app, client):
 @pytest.mark.parametrize("refresh", [True, False])
 def test_refresh_each_request(app, client, memory, clock, refresh):
     app.config["SESSION_REFRESH_EACH_REQUEST"] = refresh
-    Sessions.manager(app).clock = memory._clock = clock
     app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(hours=1)
     client.get("/permanent")
     clock.advance(timedelta(minutes=30))
@@ -403,15 +408,22 @@ def test_what_is_written_after_clearing_a_permanent_session_ends_with_the_browse
     assert client.get("/get").text == "new"
 
 
-def test_clearing_leaves_an_expiry_that_the_app_has_set(app, client):
+def test_emptying_leaves_an_expiry_that_the_app_has_set(app, client):
     @app.get("/login")
     def log_in():
         session.login("ann")
         session.expiry = OnInactivity(timedelta(days=5))
         return "logged in"
 
+    @app.get("/empty")
+    def empty():
+        for key in list(session):
+            del session[key]
+        return "empty"
+
     client.get("/login")
-    client.get("/clear")
+    client.get("/set/1")
+    client.get("/empty")
     with client.session_transaction() as kept:
         assert (kept.owner, kept.expiry) == ("ann", OnInactivity(timedelta(days=5)))
 

@@ -125,23 +125,23 @@ def test_changed_may_be_called(session):
 
 def test_invalidate_ends_the_session_and_its_id(site):
     site.get(set_n)
-    old = site.client.cookies["id"]
+    old = site.client.cookies["__Host-id"]
     site.get(lambda request: request.session.invalidate())
     assert site.get(get_n).result is None
-    site.client.set_cookie("id", old)
+    site.client.set_cookie("__Host-id", old)
     assert site.get(get_n).result is None
 
 
 def test_what_is_written_after_invalidate_is_a_new_session(site):
     site.get(set_n)
-    old = site.client.cookies["id"]
+    old = site.client.cookies["__Host-id"]
 
     def begin_anew(request):
         request.session.invalidate()
         request.session["m"] = 2
 
     site.get(begin_anew)
-    assert site.client.cookies["id"] != old
+    assert site.client.cookies["__Host-id"] != old
     assert site.get(lambda request: dict(request.session)).result == {"m": 2}
 
 
@@ -267,13 +267,13 @@ class BrokenStore(MemoryStore):
 
     broken = ()
 
-    def load(self, key):
+    def load(self, id_hash):
         self._fail("load")
-        return super().load(key)
+        return super().load(id_hash)
 
-    def create(self, key, record):
+    def create(self, id_hash, record):
         self._fail("create")
-        return super().create(key, record)
+        return super().create(id_hash, record)
 
     def _fail(self, command):
         if command in self.broken:
@@ -309,7 +309,7 @@ def test_the_apps_own_exception_view_goes_first(store):
     config.add_route("home", "/")
     config.add_view(lambda request: Response(str(request.session.get("n"))), route_name="home")
     client = TestApp(config.make_wsgi_app(), extra_environ={"wsgi.url_scheme": "https"})
-    assert client.get("/", headers={"Cookie": f"id={'A' * 32}"}, status=503).text == "sorry"
+    assert client.get("/", headers={"Cookie": f"__Host-id={'A' * 32}"}, status=503).text == "sorry"
 
 
 def test_under_a_middleware_it_is_the_session_of_that(store):

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from wsgisessions import DecodeError, MemoryStore, SessionManager, SQLiteStore, open_store
-from wsgisessions.identifiers import hash_session_id, new_session_id
 from wsgisessions.record import Record, utc_now
+from wsgisessions.session_ids import SessionID
 
 RECORDS = 10_000
 TEXTS = {"cart": '["apple",{"$bytes":"AAEC"}]', "at": '{"$datetime":"2026-01-01T00:00:00+00:00"}', "n": "1", "": "null"}
@@ -41,11 +41,11 @@ class Memory:
     def __init__(self):
         self.store = MemoryStore()
 
-    def damage(self, chance, key, record):
-        values = {as_text(mutate(chance, b"key")) if chance.random() < 0.1 else k: v for k, v in record.values.items()}
-        name = chance.choice(list(values))
-        values[name] = as_text(mutate(chance, values[name].encode()))
-        self.store.create(key, Record(values, record.created_at, record.touched_at, record.expires_at))
+    def damage(self, chance, id_hash, record):
+        fields = {as_text(mutate(chance, b"key")) if chance.random() < 0.1 else k: v for k, v in record.fields.items()}
+        name = chance.choice(list(fields))
+        fields[name] = as_text(mutate(chance, fields[name].encode()))
+        self.store.create(id_hash, Record(fields, record.created_at, record.touched_at, record.expires_at))
 
     def flush(self):
         """Nothing is put off."""
@@ -57,13 +57,13 @@ class Table:
     def __init__(self):
         self.rows = []
 
-    def escaped(self, values):
-        return dict(values)
+    def escaped(self, fields):
+        return dict(fields)
 
-    def damage(self, chance, key, record):
-        values = json.dumps(self.escaped(record.values)).encode()
+    def damage(self, chance, id_hash, record):
+        fields = json.dumps(self.escaped(record.fields)).encode()
         times = [record.created_at, record.touched_at, record.expires_at]
-        self.rows.append((key, self.values(mutate(chance, values)), *self.times(chance, times)))
+        self.rows.append((id_hash, self.column(mutate(chance, fields)), *self.times(chance, times)))
 
 
 class SQLite(Table):
@@ -73,7 +73,7 @@ class SQLite(Table):
         self.store = SQLiteStore(self.path)
         self.store.load("")
 
-    def values(self, data):
+    def column(self, data):
         return data if len(data) % 2 else as_text(data)
 
     def times(self, chance, times):
@@ -87,7 +87,7 @@ class SQLite(Table):
             # The table's own checks would refuse some; whoever can write the file can do without them.
             connection.execute("PRAGMA ignore_check_constraints = ON")
             connection.executemany(
-                'INSERT OR IGNORE INTO wsgisessions (key, "values", created_at, touched_at, expires_at)'
+                "INSERT OR IGNORE INTO wsgisessions (id_hash, fields, created_at, touched_at, expires_at)"
                 " VALUES (?, ?, ?, ?, ?)",
                 self.rows,
             )
@@ -101,15 +101,15 @@ class Redis:
         self.client = redis.Redis.from_url(url)
         self.pipeline = self.client.pipeline(transaction=False)
 
-    def damage(self, chance, key, record):
+    def damage(self, chance, id_hash, record):
         numbers = [round(each.timestamp() * 1e6) for each in (record.created_at, record.touched_at, record.expires_at)]
-        fields = dict(zip(["created_at", "touched_at", "expires_at"], numbers, strict=True))
-        fields |= {"=" + name: text for name, text in record.values.items()}
-        name = chance.choice(list(fields))
-        fields[name] = mutate(chance, str(fields[name]).encode())
+        stored = dict(zip(["created_at", "touched_at", "expires_at"], numbers, strict=True))
+        stored |= {"=" + name: text for name, text in record.fields.items()}
+        name = chance.choice(list(stored))
+        stored[name] = mutate(chance, str(stored[name]).encode())
         if chance.random() < 0.1:
-            fields[mutate(chance, b"=name")] = b"null"
-        self.pipeline.hset(f"wsgisessions:{key}", mapping=fields)
+            stored[mutate(chance, b"=name")] = b"null"
+        self.pipeline.hset(f"wsgisessions:{id_hash}", mapping=stored)
 
     def flush(self):
         self.pipeline.execute()
@@ -119,7 +119,7 @@ class Redis:
 class SQLTable(Table):
     """A server's table, whose JSON column takes nothing but JSON: of any shape, then."""
 
-    def values(self, data):
+    def column(self, data):
         try:
             text = json.dumps(json.loads(data), ensure_ascii=False, allow_nan=False).replace("\\u0000", "")
             return text.encode("utf-8", "replace").decode()
@@ -145,7 +145,7 @@ class Postgres(SQLTable):
 
         with psycopg.connect(self.url) as connection, connection.cursor() as cursor:
             cursor.executemany(
-                'INSERT INTO wsgisessions (key, "values", created_at, touched_at, expires_at, purge_at)'
+                "INSERT INTO wsgisessions (id_hash, fields, created_at, touched_at, expires_at, purge_at)"
                 " VALUES (%s, %s, %s, %s, %s, now()) ON CONFLICT DO NOTHING",
                 self.rows,
             )
@@ -158,8 +158,8 @@ class MySQL(SQLTable):
         self.store.setup()
         self.parts = urlsplit(url)
 
-    def escaped(self, values):
-        return {name or "%": text for name, text in values.items()}
+    def escaped(self, fields):
+        return {name or "%": text for name, text in fields.items()}
 
     def times(self, chance, times):
         times = [each.strftime("%Y-%m-%d %H:%M:%S.%f") for each in times]
@@ -184,7 +184,7 @@ class MySQL(SQLTable):
             cursor = connection.cursor()
             cursor.execute("SET sql_mode = ''")
             cursor.executemany(
-                "INSERT IGNORE INTO wsgisessions (`key`, `values`, created_at, touched_at, expires_at)"
+                "INSERT IGNORE INTO wsgisessions (id_hash, fields, created_at, touched_at, expires_at)"
                 " VALUES (%s, %s, %s, %s, %s)",
                 self.rows,
             )
@@ -197,17 +197,17 @@ class MongoDB:
         self.url = url
         self.documents = []
 
-    def damage(self, chance, key, record):
+    def damage(self, chance, id_hash, record):
         document = {
-            "key": key,
-            "values": dict(record.values),
+            "id_hash": id_hash,
+            "fields": dict(record.fields),
             "created_at": record.created_at,
             "touched_at": record.touched_at,
             "expires_at": record.expires_at,
         }
-        document["values"]["%"] = document["values"].pop("")
+        document["fields"]["%"] = document["fields"].pop("")
         at, name = chance.choice(
-            [(document, name) for name in document if name != "key"] + [(document["values"], "n")] * 3
+            [(document, name) for name in document if name != "id_hash"] + [(document["fields"], "n")] * 3
         )
         if chance.random() < 0.2:
             del at[name]
@@ -264,16 +264,16 @@ def write(manager, session):
     copy = manager.open(session.id)
     assert copy["n"] == 2
     assert dict(copy) == dict(session)
-    assert manager.revoke(hash_session_id(session.id))
+    assert manager.revoke(SessionID(session.id).id_hash)
 
 
 def test_mutated_records_give_a_decode_error_or_a_new_session(engine, caplog):
     chance = random.Random(5)
     manager = SessionManager(engine.store)
     now = utc_now()
-    ids = [new_session_id() for _ in range(RECORDS)]
+    ids = [SessionID.new().text for _ in range(RECORDS)]
     for session_id in ids:
-        engine.damage(chance, hash_session_id(session_id), Record(TEXTS, now, now, now + timedelta(days=1)))
+        engine.damage(chance, SessionID(session_id).id_hash, Record(TEXTS, now, now, now + timedelta(days=1)))
     engine.flush()
     outcomes = Counter()
     for number, session_id in enumerate(ids):

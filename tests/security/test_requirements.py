@@ -45,8 +45,9 @@ def test_no_requirement_of_chapter_3_is_left_out():
 
 def test_the_cookies_name_tells_nothing(browser):
     browser.get(lambda session: session.update(n=1))
-    assert browser.cookie.startswith("id=")
-    assert Cookie().name == "id"
+    assert browser.cookie.startswith("__Host-id=")
+    names = [Cookie().name, Cookie(path="/shop").name, Cookie(domain="example.org").name, Cookie(secure=False).name]
+    assert names == ["__Host-id", "__Secure-id", "__Secure-id", "id"]
 
 
 def test_an_id_in_the_url_or_a_form_is_not_looked_at(browser):

@@ -16,8 +16,8 @@ def kind(request):
 
 
 @pytest.fixture
-def make_key():
-    """Return a maker of keys that no session has."""
+def make_id_hash():
+    """Return a maker of ID hashes that no session has."""
     return lambda: secrets.token_hex(32)
 
 
@@ -25,8 +25,8 @@ def make_key():
 def make_record():
     """Return a maker of records that live for an hour."""
 
-    def make(values=None, *, lives=timedelta(hours=1), owner=None):
+    def make(fields=None, *, lives=timedelta(hours=1), owner=None):
         now = utc_now()
-        return Record({} if values is None else values, now, now, now + lives, owner)
+        return Record({} if fields is None else fields, now, now, now + lives, owner)
 
     return make

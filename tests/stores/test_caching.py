@@ -32,8 +32,8 @@ class SlowStore(SQLiteStore):
         self.has_read = threading.Event()
         self.may_go_on = threading.Event()
 
-    def load(self, key):
-        record = super().load(key)
+    def load(self, id_hash):
+        record = super().load(id_hash)
         self.has_read.set()
         assert self.may_go_on.wait(10)
         return record
@@ -63,27 +63,27 @@ def cached(store, clock):
 
 @pytest.fixture
 def make_record(clock):
-    return lambda values, owner=None: Record(values, clock(), clock(), clock() + HOUR, owner)
+    return lambda fields, owner=None: Record(fields, clock(), clock(), clock() + HOUR, owner)
 
 
 def test_what_was_read_once_is_read_from_the_cache_for_max_age(cached, store, clock, make_record):
-    cached.create("key", make_record({"a": "1"}, "ann"))
-    first = cached.load("key")
+    cached.create("id_hash", make_record({"a": "1"}, "ann"))
+    first = cached.load("id_hash")
     store.taken()
-    assert cached.load("key") == first == make_record({"a": "1"}, "ann")
+    assert cached.load("id_hash") == first == make_record({"a": "1"}, "ann")
     assert store.taken() == []
     clock.advance(MINUTE)
-    assert cached.load("key") == first
+    assert cached.load("id_hash") == first
     assert store.taken() == ["load"]
 
 
 def test_a_copy_keeps_the_records_own_times(cached, store, clock, make_record):
     record = make_record({"a": "1"})
-    cached.create("key", record)
+    cached.create("id_hash", record)
     clock.advance(timedelta(seconds=7))
-    cached.load("key")
+    cached.load("id_hash")
     clock.advance(timedelta(seconds=7))
-    assert cached.load("key") == record
+    assert cached.load("id_hash") == record
 
 
 def test_absent_sessions_leave_nothing_in_the_cache(store, clock):
@@ -95,50 +95,50 @@ def test_absent_sessions_leave_nothing_in_the_cache(store, clock):
 
 
 WRITES = {
-    "update": lambda store: store.update("key", Patch(set={"a": "2"})),
-    "rename": lambda store: store.rename("key", "new key", Patch()),
-    "delete": lambda store: store.delete("key"),
-    "delete if empty": lambda store: store.delete("key", if_empty=True),
+    "update": lambda store: store.update("id_hash", Patch(set={"a": "2"})),
+    "rename": lambda store: store.rename("id_hash", "new_id_hash", Patch()),
+    "delete": lambda store: store.delete("id_hash"),
+    "delete if empty": lambda store: store.delete("id_hash", if_empty=True),
     "delete owner": lambda store: store.delete_owner("ann"),
-    "acquire": lambda store: store.acquire("key", "token", HOUR),
+    "acquire": lambda store: store.acquire("id_hash", "token", HOUR),
 }
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_after_a_write_a_load_asks_the_store(write, cached, store, make_record):
-    cached.create("key", make_record({"a": "1"}, "ann"))
-    cached.load("key")
+    cached.create("id_hash", make_record({"a": "1"}, "ann"))
+    cached.load("id_hash")
     write(cached)
     store.taken()
-    assert cached.load("key") == store.load("key")
+    assert cached.load("id_hash") == store.load("id_hash")
     assert store.taken()[0] == "load"
 
 
 @pytest.mark.parametrize("cache_kind", ["memory", "redis", "another process's redis"])
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_slow_load_never_brings_back_what_was_replaced(
-    write, cache_kind, tmp_path, server_url, make_key, make_record, clock
+    write, cache_kind, tmp_path, server_url, make_id_hash, make_record, clock
 ):
     slow = SlowStore(tmp_path / "sessions.db")
-    prefix = make_key()
+    prefix = make_id_hash()
     caches = [MemoryStore()] * 2
     if cache_kind != "memory":
         caches = [RedisStore(server_url("redis"), prefix=prefix) for _ in range(2)]
     mine = CachingStore(caches[0], SQLiteStore(tmp_path / "sessions.db"), max_age=MINUTE)
     reader = CachingStore(caches[1], slow, max_age=MINUTE)
     clock.now = utc_now()
-    mine.create("key", make_record({"a": "1"}, "ann"))
+    mine.create("id_hash", make_record({"a": "1"}, "ann"))
     if cache_kind != "another process's redis":
         # The same instance, whose store is slow for the reader only.
         mine = reader
-    slow_load = threading.Thread(target=reader.load, args=["key"])
+    slow_load = threading.Thread(target=reader.load, args=["id_hash"])
     slow_load.start()
     assert slow.has_read.wait(10)
     write(mine)
     slow.may_go_on.set()
     slow_load.join()
     direct = SQLiteStore(tmp_path / "sessions.db")
-    assert mine.load("key") == direct.load("key")
+    assert mine.load("id_hash") == direct.load("id_hash")
     for each in (*caches, direct):
         each.close()
 
@@ -150,20 +150,17 @@ class PausingStore(MemoryStore):
         super().__init__()
         self.loads = []
 
-    def load(self, key):
-        record = super().load(key)
+    def load(self, id_hash):
+        record = super().load(id_hash)
         if threading.current_thread() is not threading.main_thread():
             may_go_on = threading.Event()
             self.loads.append(may_go_on)
             assert may_go_on.wait(10)
         return record
 
-    def _live(self, key):
-        return MemoryStore.load(self, key)
-
-    def start_loads(self, cached, key, count):
+    def start_loads(self, cached, id_hash, count):
         """Start loads one after the other, and return their threads when all have read."""
-        threads = [threading.Thread(target=cached.load, args=[key]) for _ in range(count)]
+        threads = [threading.Thread(target=cached.load, args=[id_hash]) for _ in range(count)]
         for thread in threads:
             before = len(self.loads)
             thread.start()
@@ -176,38 +173,38 @@ def test_a_slow_load_does_not_overwrite_the_copy_of_a_later_one(make_record, clo
     store = PausingStore()
     cached = CachingStore(MemoryStore(), store, max_age=MINUTE)
     clock.now = utc_now()
-    cached.create("key", make_record({"a": "1"}))
-    (old,) = store.start_loads(cached, "key", 1)
-    cached.update("key", Patch(set={"a": "2"}))
-    (new,) = store.start_loads(cached, "key", 1)
+    cached.create("id_hash", make_record({"a": "1"}))
+    (old,) = store.start_loads(cached, "id_hash", 1)
+    cached.update("id_hash", Patch(set={"a": "2"}))
+    (new,) = store.start_loads(cached, "id_hash", 1)
     for may_go_on, thread in reversed(list(zip(store.loads, (old, new), strict=True))):
         may_go_on.set()
         thread.join()
-    assert cached.load("key").values == {"a": "2"}
+    assert cached.load("id_hash").fields == {"a": "2"}
 
 
 def test_a_slow_load_of_a_session_that_has_just_got_its_owner_leaves_no_copy(make_record, clock, monkeypatch):
     store = PausingStore()
     cached = CachingStore(MemoryStore(), store, max_age=MINUTE)
     clock.now = utc_now()
-    cached.create("key", make_record({"a": "1"}, "ann"))
-    (slow,) = store.start_loads(cached, "key", 1)
+    cached.create("id_hash", make_record({"a": "1"}, "ann"))
+    (slow,) = store.start_loads(cached, "id_hash", 1)
     monkeypatch.setattr(store, "find", lambda owner: iter(()))
     assert cached.delete_owner("ann") == 1
     store.loads[0].set()
     slow.join()
-    assert cached.load("key") is None
+    assert cached.load("id_hash") is None
 
 
 def test_another_process_sees_a_change_within_max_age(store, clock, make_record):
     ours, theirs = (CachingStore(MemoryStore(clock=clock), store, max_age=MINUTE, clock=clock) for _ in range(2))
-    ours.create("key", make_record({"a": "1"}))
-    theirs.load("key")
-    ours.update("key", Patch(set={"a": "2"}))
-    assert ours.load("key").values == {"a": "2"}
-    assert theirs.load("key").values == {"a": "1"}
+    ours.create("id_hash", make_record({"a": "1"}))
+    theirs.load("id_hash")
+    ours.update("id_hash", Patch(set={"a": "2"}))
+    assert ours.load("id_hash").fields == {"a": "2"}
+    assert theirs.load("id_hash").fields == {"a": "1"}
     clock.advance(MINUTE)
-    assert theirs.load("key").values == {"a": "2"}
+    assert theirs.load("id_hash").fields == {"a": "2"}
 
 
 def test_a_lock_reads_afresh_what_another_process_counted(store, clock, make_record):
@@ -230,20 +227,20 @@ def test_a_cache_that_fails_costs_speed_and_no_sessions(store, clock, make_recor
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     cache = FailingStore(clock=clock)
     cached = CachingStore(cache, store, max_age=MINUTE, clock=clock)
-    cached.create("key", make_record({"a": "1"}, "ann"))
-    cached.load("key")
+    cached.create("id_hash", make_record({"a": "1"}, "ann"))
+    cached.load("id_hash")
     cache.is_failing = True
-    assert cached.load("key").values == {"a": "1"}
-    assert cached.update("key", Patch(set={"a": "2"})) is Outcome.DONE
-    assert cached.load("key").values == {"a": "2"}
+    assert cached.load("id_hash").fields == {"a": "1"}
+    assert cached.update("id_hash", Patch(set={"a": "2"})) is Outcome.DONE
+    assert cached.load("id_hash").fields == {"a": "2"}
     # The cache is back, and still holds the copy that it could not be told to forget.
     cache.is_failing = False
-    assert cached.load("key").values == {"a": "2"}
+    assert cached.load("id_hash").fields == {"a": "2"}
     clock.advance(MINUTE)
     seconds[0] += 61
-    assert cached.load("key").values == {"a": "2"}
+    assert cached.load("id_hash").fields == {"a": "2"}
     store.taken()
-    assert cached.load("key").values == {"a": "2"}
+    assert cached.load("id_hash").fields == {"a": "2"}
     assert store.taken() == []
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
@@ -251,27 +248,27 @@ def test_a_cache_that_fails_costs_speed_and_no_sessions(store, clock, make_recor
 def test_a_write_whose_copy_could_not_be_forgotten_is_not_undone(store, clock, make_record, monkeypatch):
     cache = FailingStore(clock=clock)
     cached = CachingStore(cache, store, max_age=MINUTE, clock=clock)
-    cached.create("key", make_record({"a": "1"}))
-    cached.load("key")
+    cached.create("id_hash", make_record({"a": "1"}))
+    cached.load("id_hash")
     cache.is_failing = True
-    cached.delete("key")
+    cached.delete("id_hash")
     cache.is_failing = False
-    assert cached.load("key") is None
+    assert cached.load("id_hash") is None
 
 
 def test_a_write_that_is_interrupted_while_it_forgets_leaves_no_copy_in_use(store, clock, make_record, monkeypatch):
     cache = MemoryStore(clock=clock)
     cached = CachingStore(cache, store, max_age=MINUTE, clock=clock)
-    cached.create("key", make_record({"a": "1"}))
-    cached.load("key")
+    cached.create("id_hash", make_record({"a": "1"}))
+    cached.load("id_hash")
 
-    def interrupt(key):
+    def interrupt(id_hash):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cache, "delete", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        cached.delete("key")
-    assert cached.load("key") is None
+        cached.delete("id_hash")
+    assert cached.load("id_hash") is None
 
 
 @pytest.mark.parametrize(
@@ -292,8 +289,8 @@ def test_what_makes_no_sense_is_refused(arguments, message):
 def test_a_damaged_copy_is_not_used(clock, store, make_record, times, caplog):
     cache = MemoryStore(clock=clock)
     cached = CachingStore(cache, store, max_age=MINUTE, clock=clock)
-    cached.create("key", make_record({"a": "1"}))
-    cached.load("key")
-    assert cache.update("key", Patch(set={"times": times})) is Outcome.DONE
-    assert cached.load("key") == make_record({"a": "1"})
+    cached.create("id_hash", make_record({"a": "1"}))
+    cached.load("id_hash")
+    assert cache.update("id_hash", Patch(set={"times": times})) is Outcome.DONE
+    assert cached.load("id_hash") == make_record({"a": "1"})
     assert "cannot be read" in caplog.text

@@ -37,11 +37,11 @@ def store(kind, server, open_fresh):
 
 
 @pytest.fixture
-def key(store, make_key, make_record):
-    """Return the key of a stored session."""
-    key = make_key()
-    assert store.create(key, make_record({"secret": SECRET}))
-    return key
+def id_hash(store, make_id_hash, make_record):
+    """Return the ID hash of a stored session."""
+    id_hash = make_id_hash()
+    assert store.create(id_hash, make_record({"secret": SECRET}))
+    return id_hash
 
 
 def assert_keeps_secrets(error, caplog):
@@ -51,12 +51,12 @@ def assert_keeps_secrets(error, caplog):
     assert error.__cause__ is not None
 
 
-def works(store, key):
+def works(store, id_hash):
     with suppress(StoreUnavailable):
-        return store.update(key, Patch(set={"works": "1"})) is Outcome.DONE
+        return store.update(id_hash, Patch(set={"works": "1"})) is Outcome.DONE
 
 
-def test_what_was_acknowledged_survives_kill_9(server, store, key):
+def test_what_was_acknowledged_survives_kill_9(server, store, id_hash):
     acknowledged = [0] * 4
     busy = threading.Barrier(5)
 
@@ -67,7 +67,7 @@ def test_what_was_acknowledged_survives_kill_9(server, store, key):
             if number == 5:
                 busy.wait()
             try:
-                outcome = store.update(key, Patch(set={f"writer {writer}": str(number)}))
+                outcome = store.update(id_hash, Patch(set={f"writer {writer}": str(number)}))
             except StoreUnavailable:
                 return number
             assert outcome is Outcome.DONE
@@ -79,71 +79,71 @@ def test_what_was_acknowledged_survives_kill_9(server, store, key):
         server.kill()
         tried = [writer.result() for writer in writers]
     server.start()
-    wait_until(lambda: works(store, key))
-    values = store.load(key).values
-    assert values["secret"] == SECRET
+    wait_until(lambda: works(store, id_hash))
+    fields = store.load(id_hash).fields
+    assert fields["secret"] == SECRET
     for writer in range(4):
-        assert acknowledged[writer] <= int(values[f"writer {writer}"]) <= tried[writer]
+        assert acknowledged[writer] <= int(fields[f"writer {writer}"]) <= tried[writer]
 
 
-def test_a_server_that_hangs_is_unavailable_until_it_goes_on(server, store, key, caplog):
+def test_a_server_that_hangs_is_unavailable_until_it_goes_on(server, store, id_hash, caplog):
     with server.paused():
-        for call in (lambda: store.load(key), lambda: store.update(key, Patch(set={"secret": SECRET + "2"}))):
+        for call in (lambda: store.load(id_hash), lambda: store.update(id_hash, Patch(set={"secret": SECRET + "2"}))):
             with pytest.raises(StoreUnavailable) as caught:
                 call()
             assert_keeps_secrets(caught.value, caplog)
-    wait_until(lambda: works(store, key))
+    wait_until(lambda: works(store, id_hash))
 
 
-def test_a_server_that_is_down_is_unavailable_until_it_is_back(server, store, key, caplog):
+def test_a_server_that_is_down_is_unavailable_until_it_is_back(server, store, id_hash, caplog):
     server.kill()
     for _ in range(2):
         with pytest.raises(StoreUnavailable) as caught:
-            store.update(key, Patch(set={"secret": SECRET + "2"}))
+            store.update(id_hash, Patch(set={"secret": SECRET + "2"}))
         assert_keeps_secrets(caught.value, caplog)
     server.start()
-    wait_until(lambda: works(store, key))
+    wait_until(lambda: works(store, id_hash))
 
 
-def test_connections_that_the_server_closed_are_replaced_unnoticed(kind, server, store, key):
+def test_connections_that_the_server_closed_are_replaced_unnoticed(kind, server, store, id_hash):
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: store.load(key), range(40)))
+        list(pool.map(lambda _: store.load(id_hash), range(40)))
     server.hang_up()
-    assert store.update(key, Patch(set={"a": "1"}, expect={"a": None})) is Outcome.DONE
+    assert store.update(id_hash, Patch(set={"a": "1"}, expect={"a": None})) is Outcome.DONE
     server.hang_up()
-    assert store.load(key).values == {"secret": SECRET, "a": "1"}
+    assert store.load(id_hash).fields == {"secret": SECRET, "a": "1"}
 
 
-def test_a_refused_login_is_an_error_that_no_retry_helps(kind, server, open_fresh, caplog, make_key, make_record):
+def test_a_refused_login_is_an_error_that_no_retry_helps(kind, server, open_fresh, caplog, make_id_hash, make_record):
     server.demand_login()
     store = open_fresh(kind, server.url_with("wrong-password"), setup=False, timeout=1)
     with pytest.raises(StoreError, match="refused") as caught:
-        store.create(make_key(), make_record({"secret": SECRET}))
+        store.create(make_id_hash(), make_record({"secret": SECRET}))
     assert not isinstance(caught.value, StoreUnavailable)
     assert_keeps_secrets(caught.value, caplog)
     assert "wrong-password" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["postgres", "mysql", "mongodb"])
-def test_a_dropped_table_is_an_error_that_names_setup(kind, server_url, open_fresh, make_key, make_record, caplog):
+def test_a_dropped_table_is_an_error_that_names_setup(kind, server_url, open_fresh, make_id_hash, make_record, caplog):
     store = open_fresh(kind, server_url(kind), timeout=1)
-    key = make_key()
-    store.create(key, make_record({"secret": SECRET}))
+    id_hash = make_id_hash()
+    store.create(id_hash, make_record({"secret": SECRET}))
     drop(kind, store)
-    reading = [lambda: store.load(key)]
+    reading = [lambda: store.load(id_hash)]
     if kind == "mongodb":
         # To read from an absent collection is no error of MongoDB's.
         assert reading.pop()() is None
     for call in (
         *reading,
-        lambda: store.update(key, Patch(set={"secret": SECRET + "2"})),
-        lambda: store.create(make_key(), make_record({"secret": SECRET})),
+        lambda: store.update(id_hash, Patch(set={"secret": SECRET + "2"})),
+        lambda: store.create(make_id_hash(), make_record({"secret": SECRET})),
     ):
         with pytest.raises(StoreError, match=r"call \w+\.setup\(\)") as caught:
             call()
         assert_keeps_secrets(caught.value, caplog)
     store.setup()
-    assert store.create(key, make_record())
+    assert store.create(id_hash, make_record())
 
 
 def drop(kind, store):
@@ -154,28 +154,28 @@ def drop(kind, store):
         store._execute("DROP TABLE {table}", {})
 
 
-def test_a_full_redis_is_unavailable_and_keeps_what_it_has(make_key, make_record, server_url, open_fresh, caplog):
+def test_a_full_redis_is_unavailable_and_keeps_what_it_has(make_id_hash, make_record, server_url, open_fresh, caplog):
     server_url("redis")
     with Redis("--maxmemory-policy", "noeviction") as server:
         store = open_fresh("redis", server.url)
-        key = make_key()
-        store.create(key, make_record({"secret": SECRET, "b": "1"}, owner="ann"))
+        id_hash = make_id_hash()
+        store.create(id_hash, make_record({"secret": SECRET, "b": "1"}, owner="ann"))
         server.run("CONFIG", "SET", "maxmemory", "1mb")
         patch = Patch(set={"secret": SECRET + "2"}, remove={"b"}, owner="bob")
         for call in (
-            lambda: store.update(key, patch),
-            lambda: store.rename(key, make_key(), patch),
-            lambda: store.create(make_key(), make_record({"secret": SECRET}, owner="ann")),
+            lambda: store.update(id_hash, patch),
+            lambda: store.rename(id_hash, make_id_hash(), patch),
+            lambda: store.create(make_id_hash(), make_record({"secret": SECRET}, owner="ann")),
         ):
             with pytest.raises(StoreUnavailable, match="full") as caught:
                 call()
             assert_keeps_secrets(caught.value, caplog)
-        record = store.load(key)
-        assert (record.values, record.owner) == ({"secret": SECRET, "b": "1"}, "ann")
-        assert [found for found, _ in store.find("ann")] == [key]
-        assert store.delete(key)
+        record = store.load(id_hash)
+        assert (record.fields, record.owner) == ({"secret": SECRET, "b": "1"}, "ann")
+        assert [found for found, _ in store.find("ann")] == [id_hash]
+        assert store.delete(id_hash)
         server.run("CONFIG", "SET", "maxmemory", "0")
-        assert store.create(key, make_record())
+        assert store.create(id_hash, make_record())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -216,28 +216,28 @@ def share_with_children(store, fork):
 
 
 @pytest.mark.parametrize("kind", ["redis_cluster", "redis_sentinel"])
-def test_after_a_failover_requests_work_again(kind, server_url, open_fresh, make_key, make_record, record_property):
+def test_after_a_failover_requests_work_again(kind, server_url, open_fresh, make_id_hash, make_record, record_property):
     from servers import KINDS
 
     server_url("redis")
     with KINDS[kind]() as group:
         store = open_fresh("redis", group.url, timeout=1)
-        keys = [make_key() for _ in range(20)]
-        for key in keys:
-            assert store.create(key, make_record({"n": "0"}, owner="ann"))
-        acknowledged = dict.fromkeys(keys, 0)
+        id_hashes = [make_id_hash() for _ in range(20)]
+        for id_hash in id_hashes:
+            assert store.create(id_hash, make_record({"n": "0"}, owner="ann"))
+        acknowledged = dict.fromkeys(id_hashes, 0)
         for number in range(1, 20):
-            for key in keys:
-                assert store.update(key, Patch(set={"n": str(number)})) is Outcome.DONE
-                acknowledged[key] = number
+            for id_hash in id_hashes:
+                assert store.update(id_hash, Patch(set={"n": str(number)})) is Outcome.DONE
+                acknowledged[id_hash] = number
         group.servers[0].kill()
         try:
-            wait_until(lambda: all(works(store, key) for key in keys), seconds=120)
+            wait_until(lambda: all(works(store, id_hash) for id_hash in id_hashes), seconds=120)
         except TimeoutError as error:
             raise AssertionError("\n".join(server.log() for server in group.servers)) from error
         # Replication is asynchronous: what the master had acknowledged and not yet sent is lost with it.
-        lost = sum(number > int(store.load(key).values["n"]) for key, number in acknowledged.items())
+        lost = sum(number > int(store.load(id_hash).fields["n"]) for id_hash, number in acknowledged.items())
         record_property("acknowledged writes lost in the failover", lost)
-        assert lost <= len(keys)
-        assert store.rename(keys[0], make_key(), Patch()) is Outcome.DONE
-        assert store.delete_owner("ann") == len(keys)
+        assert lost <= len(id_hashes)
+        assert store.rename(id_hashes[0], make_id_hash(), Patch()) is Outcome.DONE
+        assert store.delete_owner("ann") == len(id_hashes)

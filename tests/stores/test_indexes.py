@@ -16,14 +16,17 @@ HOUR = timedelta(hours=1)
 SESSIONS = 2000
 
 CALLS = {
-    "load": (lambda store, key: store.load(key), "key"),
-    "update": (lambda store, key: store.update(key, Patch(set={"a": "2"}, expect={"a": "1", "b": None})), "key"),
-    "rename": (lambda store, key: store.rename(key, key[::-1], Patch()), "key"),
-    "delete": (lambda store, key: store.delete(key, if_empty=True), "key"),
-    "acquire": (lambda store, key: store.acquire(key, "token", HOUR), "key"),
-    "purge": (lambda store, key: store.delete_expired(), "expiry"),
-    "find": (lambda store, key: list(store.find("owner 7")), "owner"),
-    "delete owner": (lambda store, key: store.delete_owner("owner 7"), "owner"),
+    "load": (lambda store, id_hash: store.load(id_hash), "id_hash"),
+    "update": (
+        lambda store, id_hash: store.update(id_hash, Patch(set={"a": "2"}, expect={"a": "1", "b": None})),
+        "id_hash",
+    ),
+    "rename": (lambda store, id_hash: store.rename(id_hash, id_hash[::-1], Patch()), "id_hash"),
+    "delete": (lambda store, id_hash: store.delete(id_hash, if_empty=True), "id_hash"),
+    "acquire": (lambda store, id_hash: store.acquire(id_hash, "token", HOUR), "id_hash"),
+    "purge": (lambda store, id_hash: store.delete_expired(), "expiry"),
+    "find": (lambda store, id_hash: list(store.find("owner 7")), "owner"),
+    "delete owner": (lambda store, id_hash: store.delete_owner("owner 7"), "owner"),
 }
 
 
@@ -33,10 +36,10 @@ def call(request):
 
 
 def add(store, number, lives=HOUR):
-    """Store a session, and return its key."""
-    key, now = secrets.token_hex(32), utc_now()
-    store.create(key, Record({"a": "1"}, now, now, now + lives, f"owner {number % 500}"))
-    return key
+    """Store a session, and return its ID hash."""
+    id_hash, now = secrets.token_hex(32), utc_now()
+    store.create(id_hash, Record({"a": "1"}, now, now, now + lives, f"owner {number % 500}"))
+    return id_hash
 
 
 def fill(store):
@@ -58,7 +61,7 @@ def full_postgres(server_url):
 
 def test_postgresql(full_postgres, call, server_url, monkeypatch):
     store, (run, index) = full_postgres, call
-    key = add(store, 7)
+    id_hash = add(store, 7)
     seen = []
     execute = psycopg.Cursor.execute
 
@@ -69,10 +72,10 @@ def test_postgresql(full_postgres, call, server_url, monkeypatch):
         return execute(cursor, statement, parameters, **options)
 
     monkeypatch.setattr(psycopg.Cursor, "execute", note)
-    run(store, key)
+    run(store, id_hash)
     plan = "\n".join(seen)
     assert "Seq Scan on full_" not in plan
-    name = {"key": "pkey", "expiry": "purge_at", "owner": "owner"}[index]
+    name = {"id_hash": "pkey", "expiry": "purge_at", "owner": "owner"}[index]
     assert re.search(rf"Index (Only )?Scan (using|on) full_\w+_{name}\b", plan)
 
 
@@ -88,7 +91,7 @@ def full_mysql(server_url):
 
 def test_mysql(full_mysql, call, monkeypatch):
     store, (run, index) = full_mysql, call
-    key = add(store, 7)
+    id_hash = add(store, 7)
     seen = []
     execute = mysql.Cursor.execute
 
@@ -98,10 +101,10 @@ def test_mysql(full_mysql, call, monkeypatch):
         return execute(cursor, statement, parameters)
 
     monkeypatch.setattr(mysql.Cursor, "execute", note)
-    run(store, key)
+    run(store, id_hash)
     kind, used = {(row[3], row[5]) for row in seen}.pop()
     assert kind != "ALL"
-    assert used == {"key": "by_key", "expiry": "by_expires_at", "owner": "by_owner"}[index]
+    assert used == {"id_hash": "by_id_hash", "expiry": "by_expires_at", "owner": "by_owner"}[index]
 
 
 class Commands(monitoring.CommandListener):
@@ -128,15 +131,15 @@ def as_find(command):
     return {"find": collection} | {names[name]: value for name, value in change.items() if name in names}
 
 
-def test_mongodb(call, server_url, open_fresh, make_key, make_record):
+def test_mongodb(call, server_url, open_fresh, make_id_hash, make_record):
     run, index = call
     commands = Commands()
     with MongoClient(server_url("mongodb"), event_listeners=[commands]) as client:
         store = open_fresh("mongodb", client)
-        key = make_key()
-        store.create(key, make_record({"a": "1"}, owner="owner 7"))
+        id_hash = make_id_hash()
+        store.create(id_hash, make_record({"a": "1"}, owner="owner 7"))
         commands.seen.clear()
-        run(store, key)
+        run(store, id_hash)
         plan = str(client.get_default_database().command("explain", as_find(commands.seen[0])))
     assert "COLLSCAN" not in plan
     assert f"'indexName': '{ {'expiry': 'expires_at'}.get(index, index) }'" in plan

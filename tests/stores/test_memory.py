@@ -11,20 +11,20 @@ from wsgisessions import ConfigurationError, MemoryStore, Patch, Record
 
 @pytest.fixture
 def add(clock):
-    def add(store, key, hours, owner=None):
-        store.create(key, Record({}, clock(), clock(), clock() + timedelta(hours=hours), owner))
+    def add(store, id_hash, hours, owner=None):
+        store.create(id_hash, Record({}, clock(), clock(), clock() + timedelta(hours=hours), owner))
 
     return add
 
 
 def test_a_full_store_evicts_the_soonest_to_expire_and_says_so_once(clock, add, caplog):
     store = MemoryStore(max_sessions=3, clock=clock)
-    for key, hours in [("a", 5), ("b", 1), ("c", 9)]:
-        add(store, key, hours)
+    for id_hash, hours in [("a", 5), ("b", 1), ("c", 9)]:
+        add(store, id_hash, hours)
     assert caplog.records == []
     add(store, "d", 7)
     add(store, "e", 8)
-    assert [key for key in "abcde" if store.load(key) is not None] == ["c", "d", "e"]
+    assert [id_hash for id_hash in "abcde" if store.load(id_hash) is not None] == ["c", "d", "e"]
     (record,) = caplog.records
     assert (record.levelno, "max_sessions (now 3)" in record.getMessage()) == (logging.WARNING, True)
 
@@ -35,7 +35,7 @@ def test_a_full_store_evicts_the_expired_first_and_silently(clock, add, caplog):
     add(store, "b", 9)
     clock.advance(timedelta(hours=2))
     add(store, "c", 5)
-    assert [key for key in "abc" if store.load(key) is not None] == ["b", "c"]
+    assert [id_hash for id_hash in "abc" if store.load(id_hash) is not None] == ["b", "c"]
     assert caplog.records == []
 
 
@@ -45,7 +45,7 @@ def test_a_touched_session_is_spared(clock, add):
     add(store, "b", 2)
     store.update("a", Patch(expires_at=clock() + timedelta(hours=3)))
     add(store, "c", 4)
-    assert [key for key in "abc" if store.load(key) is not None] == ["a", "c"]
+    assert [id_hash for id_hash in "abc" if store.load(id_hash) is not None] == ["a", "c"]
 
 
 def test_nothing_is_left_of_sessions_that_are_gone(clock, add):

@@ -23,12 +23,12 @@ def test_making_a_store_connects_to_nothing():
     MongoDBStore("mongodb+srv://nowhere")
 
 
-def test_a_session_is_one_document_with_a_field_for_each_key(url, client, open_fresh, make_key, make_record):
+def test_a_session_is_one_document_with_a_field_for_each_key(url, client, open_fresh, make_id_hash, make_record):
     store = open_fresh("mongodb", url, database="elsewhere", collection="kept here")
-    key = make_key()
-    store.create(key, make_record({"a": "1", "dotted.$key": "2"}, owner="ann"))
-    (document,) = client["elsewhere"]["kept here"].find({"key": key})
-    assert document["values"] == {"a": "1", "dotted%2E%24key": "2"}
+    id_hash = make_id_hash()
+    store.create(id_hash, make_record({"a": "1", "dotted.$key": "2"}, owner="ann"))
+    (document,) = client["elsewhere"]["kept here"].find({"id_hash": id_hash})
+    assert document["fields"] == {"a": "1", "dotted%2E%24key": "2"}
     assert document["owner"] == "ann"
     client.drop_database("elsewhere")
 
@@ -36,25 +36,25 @@ def test_a_session_is_one_document_with_a_field_for_each_key(url, client, open_f
 def test_setup_makes_the_indexes_and_the_reapers_among_them(url, client, open_fresh):
     open_fresh("mongodb", url, collection="indexed")
     indexes = client.get_default_database()["indexed"].index_information()
-    assert indexes["key"]["unique"] is True
+    assert indexes["id_hash"]["unique"] is True
     assert indexes["expires_at"]["expireAfterSeconds"] == 0
     assert indexes["owner"]["sparse"] is True
 
 
-def test_without_the_unique_index_nothing_is_stored(url, client, open_fresh, make_key, make_record):
+def test_without_the_unique_index_nothing_is_stored(url, client, open_fresh, make_id_hash, make_record):
     from wsgisessions import StoreError
 
     store = open_fresh("mongodb", url, collection="not set up", setup=False)
     with pytest.raises(StoreError, match=r"call MongoDBStore\.setup\(\)"):
-        store.create(make_key(), make_record({"a": "1"}))
+        store.create(make_id_hash(), make_record({"a": "1"}))
     assert client.get_default_database()["not set up"].count_documents({}) == 0
 
 
-def test_a_ready_made_client_serves_and_stays_open(client, open_fresh, make_key, make_record):
+def test_a_ready_made_client_serves_and_stays_open(client, open_fresh, make_id_hash, make_record):
     store = open_fresh("mongodb", client)
-    key = make_key()
-    assert store.create(key, make_record({"a": "1"}))
-    assert store.update(key, Patch(set={"a": "2"}, expect={"a": "1"})) is Outcome.DONE
+    id_hash = make_id_hash()
+    assert store.create(id_hash, make_record({"a": "1"}))
+    assert store.update(id_hash, Patch(set={"a": "2"}, expect={"a": "1"})) is Outcome.DONE
     store.close()
     assert client.admin.command("ping")["ok"] == 1
 
@@ -85,7 +85,7 @@ def test_unacknowledged_writes_are_refused():
         MongoDBStore(client)
 
 
-def test_loads_ask_the_primary(url, make_key):
+def test_loads_ask_the_primary(url, make_id_hash):
     asked = []
 
     class Listener(monitoring.CommandListener):
@@ -100,12 +100,12 @@ def test_loads_ask_the_primary(url, make_key):
 
     with MongoClient(f"{url}&readPreference=secondaryPreferred", event_listeners=[Listener()]) as client:
         client.get_default_database()["plain"].find_one({})
-        MongoDBStore(client).load(make_key())
+        MongoDBStore(client).load(make_id_hash())
     assert [command.get("$readPreference") for command in asked] == [{"mode": "secondaryPreferred"}, None]
 
 
-def test_a_name_that_no_patch_could_change_is_damage(url, client, open_fresh, make_key, make_record):
-    store, key = open_fresh("mongodb", url, collection="damaged_names"), make_key()
-    store.create(key, make_record({"n": "1"}))
-    client.get_default_database()["damaged_names"].update_one({"key": key}, {"$set": {"values": {"%6E": "2"}}})
-    assert store.load(key) is None
+def test_a_name_that_no_patch_could_change_is_damage(url, client, open_fresh, make_id_hash, make_record):
+    store, id_hash = open_fresh("mongodb", url, collection="damaged_names"), make_id_hash()
+    store.create(id_hash, make_record({"n": "1"}))
+    client.get_default_database()["damaged_names"].update_one({"id_hash": id_hash}, {"$set": {"fields": {"%6E": "2"}}})
+    assert store.load(id_hash) is None

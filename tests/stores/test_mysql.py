@@ -34,23 +34,23 @@ def test_making_a_store_connects_to_nothing():
     MySQLStore("mysql://nowhere/nothing")
 
 
-def test_names_are_quoted(open_fresh, url, make_key, make_record):
+def test_names_are_quoted(open_fresh, url, make_id_hash, make_record):
     for table in ("table `with` %s and {table}; --", "sessions.in another place"):
         store = open_fresh("mysql", url, table=table)
-        key = make_key()
-        assert store.create(key, make_record({"a": "1"}, owner="ann"))
-        assert store.rename(key, make_key(), Patch(set={"a": "2"}, expect={"a": "1"})) is Outcome.DONE
+        id_hash = make_id_hash()
+        assert store.create(id_hash, make_record({"a": "1"}, owner="ann"))
+        assert store.rename(id_hash, make_id_hash(), Patch(set={"a": "2"}, expect={"a": "1"})) is Outcome.DONE
         assert store.delete_owner("ann") == 1
 
 
-def test_sixteen_processes_may_set_up_at_once(url, make_key):
+def test_sixteen_processes_may_set_up_at_once(url, make_id_hash):
     code = (
         "import sys; from wsgisessions import MySQLStore;"
         "store = MySQLStore(sys.argv[1], table=sys.argv[2]); sys.stdin.read(1); store.setup(); store.close()"
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, url, f"sessions_{make_key()[:8]}"],
+            [sys.executable, "-c", code, url, f"sessions_{make_id_hash()[:8]}"],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -62,60 +62,60 @@ def test_sixteen_processes_may_set_up_at_once(url, make_key):
     assert [(process.communicate()[1], process.returncode) for process in processes] == [(b"", 0)] * 16
 
 
-def test_a_function_that_connects_serves(connect, open_fresh, make_key, make_record):
+def test_a_function_that_connects_serves(connect, open_fresh, make_id_hash, make_record):
     store = open_fresh("mysql", lambda: connect(autocommit=True, client_flag=CLIENT.FOUND_ROWS))
-    key = make_key()
-    assert store.create(key, make_record({"a": "1"}))
-    assert store.update(key, Patch(set={"a": "1"})) is Outcome.DONE
+    id_hash = make_id_hash()
+    assert store.create(id_hash, make_record({"a": "1"}))
+    assert store.update(id_hash, Patch(set={"a": "1"})) is Outcome.DONE
 
 
-def test_a_function_may_give_connections_with_another_cursor(connect, open_fresh, make_key, make_record):
+def test_a_function_may_give_connections_with_another_cursor(connect, open_fresh, make_id_hash, make_record):
     options = {"autocommit": True, "client_flag": CLIENT.FOUND_ROWS, "cursorclass": DictCursor}
     store = open_fresh("mysql", lambda: connect(**options))
-    key = make_key()
-    store.create(key, make_record({"a": "1"}, owner="ann"))
-    assert store.load(key).values == {"a": "1"}
-    assert [found for found, _ in store.find("ann")] == [key]
+    id_hash = make_id_hash()
+    store.create(id_hash, make_record({"a": "1"}, owner="ann"))
+    assert store.load(id_hash).fields == {"a": "1"}
+    assert [found for found, _ in store.find("ann")] == [id_hash]
 
 
 @pytest.mark.parametrize("options", [{"autocommit": True}, {"client_flag": CLIENT.FOUND_ROWS}])
 def test_a_function_whose_connections_would_mislead_is_refused(options, connect, open_fresh):
     store = open_fresh("mysql", lambda: connect(**options), setup=False)
     with pytest.raises(ConfigurationError, match=r"autocommit=True and client_flag=CLIENT\.FOUND_ROWS"):
-        store.load("key")
+        store.load("id_hash")
 
 
-def test_owners_are_told_apart_by_every_byte_and_bounded(open_fresh, url, make_key, make_record):
+def test_owners_are_told_apart_by_every_byte_and_bounded(open_fresh, url, make_id_hash, make_record):
     store = open_fresh("mysql", url)
     owners = ["ann", "Ann", "ann ", "änn", "a\u0308nn"]
     for owner in owners:
-        store.create(make_key(), make_record(owner=owner))
+        store.create(make_id_hash(), make_record(owner=owner))
     assert [len(list(store.find(owner))) for owner in owners] == [1] * 5
     with pytest.raises(StoreError, match="1024 bytes at most; got 1026"):
-        store.create(make_key(), make_record(owner="é" * 513))
+        store.create(make_id_hash(), make_record(owner="é" * 513))
 
 
 def test_when_all_connections_are_in_use_the_error_says_so(url, open_fresh):
     store = open_fresh("mysql", url, max_connections=1, timeout=0.2)
     held = store._connections._borrow()
     with pytest.raises(StoreUnavailable, match="raise max_connections"):
-        store.load("key")
+        store.load("id_hash")
     held.close()
-    assert store.load("key") is None
+    assert store.load("id_hash") is None
 
 
-def test_an_update_that_was_given_up_is_not_applied_later(url, connect, open_fresh, make_key, make_record):
+def test_an_update_that_was_given_up_is_not_applied_later(url, connect, open_fresh, make_id_hash, make_record):
     store = open_fresh("mysql", url, table="locked", timeout=2)
-    key = make_key()
-    store.create(key, make_record({"a": "1"}))
+    id_hash = make_id_hash()
+    store.create(id_hash, make_record({"a": "1"}))
     with connect() as other, other.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM locked WHERE `key` = %s FOR UPDATE", [key])
+        cursor.execute("SELECT 1 FROM locked WHERE id_hash = %s FOR UPDATE", [id_hash])
         with pytest.raises(StoreUnavailable):
-            store.update(key, Patch(set={"a": "2"}))
+            store.update(id_hash, Patch(set={"a": "2"}))
         cursor.execute("SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
         assert cursor.fetchone() == (0,)
         other.rollback()
-    assert store.load(key).values == {"a": "1"}
+    assert store.load(id_hash).fields == {"a": "1"}
 
 
 def test_no_statement_is_for_mariadb_alone():
@@ -145,10 +145,10 @@ def test_what_makes_no_sense_is_refused(server, options, message):
         MySQLStore(server, **options)
 
 
-def test_a_name_that_no_patch_could_change_is_damage(url, connect, open_fresh, make_key, make_record):
-    store, key = open_fresh("mysql", url, table="damaged_names"), make_key()
-    store.create(key, make_record({"n": "1"}))
+def test_a_name_that_no_patch_could_change_is_damage(url, connect, open_fresh, make_id_hash, make_record):
+    store, id_hash = open_fresh("mysql", url, table="damaged_names"), make_id_hash()
+    store.create(id_hash, make_record({"n": "1"}))
     with connect(autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("UPDATE damaged_names SET `values` = %s WHERE `key` = %s", ('{"%6E": "2"}', key))
-        assert store.load(key) is None
+        cursor.execute("UPDATE damaged_names SET fields = %s WHERE id_hash = %s", ('{"%6E": "2"}', id_hash))
+        assert store.load(id_hash) is None
         cursor.execute("DROP TABLE damaged_names")

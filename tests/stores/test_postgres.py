@@ -30,21 +30,21 @@ def connection(url):
 
 
 @pytest.fixture
-def name(make_key):
-    return f"sessions_{make_key()[:8]}"
+def name(make_id_hash):
+    return f"sessions_{make_id_hash()[:8]}"
 
 
 def test_making_a_store_connects_to_nothing():
     PostgresStore("postgresql://nowhere/nothing")
 
 
-def test_names_are_quoted(url, connection, make_key, make_record):
-    names = {"schema": 'my "odd" %s schema', "table": "table; -- {table} %(key)s"}
+def test_names_are_quoted(url, connection, make_id_hash, make_record):
+    names = {"schema": 'my "odd" %s schema', "table": "table; -- {table} %(id_hash)s"}
     store = PostgresStore(url, **names)
     store.setup()
-    key = make_key()
-    assert store.create(key, make_record({"a": "1"}, owner="ann"))
-    assert store.rename(key, make_key(), Patch(set={"a": "2"}, expect={"a": "1"})) is Outcome.DONE
+    id_hash = make_id_hash()
+    assert store.create(id_hash, make_record({"a": "1"}, owner="ann"))
+    assert store.rename(id_hash, make_id_hash(), Patch(set={"a": "2"}, expect={"a": "1"})) is Outcome.DONE
     assert store.delete_owner("ann") == 1
     store.close()
     rows = connection.execute(
@@ -68,34 +68,34 @@ def test_sixteen_processes_may_set_up_at_once(url, name):
     assert [(process.communicate()[1], process.returncode) for process in processes] == [(b"", 0)] * 16
 
 
-def test_prepared_statements_can_be_switched_off(url, open_fresh, make_key, make_record):
+def test_prepared_statements_can_be_switched_off(url, open_fresh, make_id_hash, make_record):
     for prepare, count in ((True, 1), (False, 0)):
         store = open_fresh("postgres", url, prepare=prepare)
-        key = make_key()
-        store.create(key, make_record())
+        id_hash = make_id_hash()
+        store.create(id_hash, make_record())
         for _ in range(20):
-            store.load(key)
+            store.load(id_hash)
         with store._connections.borrow() as connection:
             assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (count,)
 
 
-def test_pgbouncer_in_transaction_mode_needs_them_switched_off(server_url, open_fresh, make_key, make_record):
+def test_pgbouncer_in_transaction_mode_needs_them_switched_off(server_url, open_fresh, make_id_hash, make_record):
     url = server_url("pgbouncer")
     store = open_fresh("postgres", url, prepare=False)
-    keys = [make_key() for _ in range(8)]
+    id_hashes = [make_id_hash() for _ in range(8)]
 
-    def use(key):
-        assert store.create(key, make_record({"n": "0"}))
+    def use(id_hash):
+        assert store.create(id_hash, make_record({"n": "0"}))
         for number in range(1, 50):
             patch = Patch(set={"n": str(number)}, expect={"n": str(number - 1)})
-            assert store.update(key, patch) is Outcome.DONE
-            assert store.load(key).values == {"n": str(number)}
+            assert store.update(id_hash, patch) is Outcome.DONE
+            assert store.load(id_hash).fields == {"n": str(number)}
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(use, keys))
+        list(pool.map(use, id_hashes))
         preparing = open_fresh("postgres", url)
         with pytest.raises(StoreError, match="prepare=False"):
-            list(pool.map(lambda key: [preparing.load(key) for _ in range(50)], keys))
+            list(pool.map(lambda id_hash: [preparing.load(id_hash) for _ in range(50)], id_hashes))
 
 
 def test_an_unlogged_table(url, open_fresh, name, connection):
@@ -104,55 +104,55 @@ def test_an_unlogged_table(url, open_fresh, name, connection):
 
 
 @pytest.mark.parametrize("autocommit", [True, False])
-def test_a_ready_made_pool_serves(autocommit, url, name, make_key, make_record):
+def test_a_ready_made_pool_serves(autocommit, url, name, make_id_hash, make_record):
     with ConnectionPool(url, min_size=1, max_size=2, kwargs={"autocommit": autocommit}, open=True) as pool:
         store = PostgresStore(pool, table=name)
         store.setup()
-        key = make_key()
-        assert store.create(key, make_record({"a": "1"}))
-        assert store.create(key, make_record({"a": "2"})) is False
+        id_hash = make_id_hash()
+        assert store.create(id_hash, make_record({"a": "1"}))
+        assert store.create(id_hash, make_record({"a": "2"})) is False
         with pytest.raises(StoreError):
-            PostgresStore(pool, table="absent").load(key)
-        assert store.update(key, Patch(set={"b": "2"})) is Outcome.DONE
+            PostgresStore(pool, table="absent").load(id_hash)
+        assert store.update(id_hash, Patch(set={"b": "2"})) is Outcome.DONE
         store.close()
-        assert store.load(key).values == {"a": "1", "b": "2"}
+        assert store.load(id_hash).fields == {"a": "1", "b": "2"}
 
 
 @pytest.mark.parametrize("options", [{"row_factory": dict_row}, {"cursor_factory": ClientCursor}])
-def test_a_ready_made_pool_may_have_other_rows_and_cursors(options, url, name, make_key, make_record):
+def test_a_ready_made_pool_may_have_other_rows_and_cursors(options, url, name, make_id_hash, make_record):
     with ConnectionPool(url, min_size=1, max_size=2, kwargs={"autocommit": True, **options}, open=True) as pool:
         store = PostgresStore(pool, table=name)
         store.setup()
-        key = make_key()
-        assert store.create(key, make_record({"a": "1"}, owner="ann"))
-        assert store.load(key).values == {"a": "1"}
-        assert [found for found, _ in store.find("ann")] == [key]
+        id_hash = make_id_hash()
+        assert store.create(id_hash, make_record({"a": "1"}, owner="ann"))
+        assert store.load(id_hash).fields == {"a": "1"}
+        assert [found for found, _ in store.find("ann")] == [id_hash]
         assert store.delete_expired() == 0
 
 
-def test_connections_that_cannot_hold_every_text_are_refused(url, name, make_key, make_record):
+def test_connections_that_cannot_hold_every_text_are_refused(url, name, make_id_hash, make_record):
     options = {"autocommit": True, "client_encoding": "latin1"}
     with ConnectionPool(url, min_size=1, max_size=2, kwargs=options, open=True) as pool:
         store = PostgresStore(pool, table=name)
         store.setup()
         with pytest.raises(StoreError, match="client_encoding=utf8") as caught:
-            store.create(make_key(), make_record({"a": "\N{SNOWMAN}"}))
+            store.create(make_id_hash(), make_record({"a": "\N{SNOWMAN}"}))
     assert "UnicodeEncodeError" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_writers_of_different_keys_survive_any_isolation(level, url, open_fresh, make_key, make_record):
+def test_writers_of_different_fields_survive_any_isolation(level, url, open_fresh, make_id_hash, make_record):
     isolated = f"{url}?options=-c%20default_transaction_isolation%3D{level.replace(' ', '%5C%20')}"
-    store, key = open_fresh("postgres", isolated), make_key()
-    store.create(key, make_record())
+    store, id_hash = open_fresh("postgres", isolated), make_id_hash()
+    store.create(id_hash, make_record())
 
     def write(writer):
         for number in range(20):
-            assert store.update(key, Patch(set={f"{writer}.{number}": "1"})) is Outcome.DONE
+            assert store.update(id_hash, Patch(set={f"{writer}.{number}": "1"})) is Outcome.DONE
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(write, range(4)))
-    assert len(store.load(key).values) == 80
+    assert len(store.load(id_hash).fields) == 80
 
 
 def test_a_ready_made_pool_is_refused_after_a_fork(url):
@@ -175,30 +175,30 @@ def test_a_ready_made_pool_is_refused_after_a_fork(url):
 def test_when_all_connections_are_in_use_the_error_says_so(url, open_fresh):
     store = open_fresh("postgres", url, max_connections=1, timeout=0.2)
     with store._connections.borrow(), pytest.raises(StoreUnavailable, match="raise max_connections"):
-        store.load("key")
-    assert store.load("key") is None
+        store.load("id_hash")
+    assert store.load("id_hash") is None
 
 
-def test_an_update_that_was_given_up_is_not_applied_later(url, open_fresh, name, make_key, make_record):
+def test_an_update_that_was_given_up_is_not_applied_later(url, open_fresh, name, make_id_hash, make_record):
     store = open_fresh("postgres", url, table=name, timeout=1)
-    key = make_key()
-    store.create(key, make_record({"a": "1"}))
+    id_hash = make_id_hash()
+    store.create(id_hash, make_record({"a": "1"}))
     with psycopg.connect(url) as other:
-        other.execute(f"SELECT 1 FROM {name} WHERE key = %s FOR UPDATE", [key])  # noqa: S608
+        other.execute(f"SELECT 1 FROM {name} WHERE id_hash = %s FOR UPDATE", [id_hash])  # noqa: S608
         with pytest.raises(StoreUnavailable):
-            store.update(key, Patch(set={"a": "2"}))
+            store.update(id_hash, Patch(set={"a": "2"}))
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%' || %s || '%%'"
         )
         assert other.execute(waiting, [name]).fetchone() == (0,)
-    assert store.load(key).values == {"a": "1"}
+    assert store.load(id_hash).fields == {"a": "1"}
 
 
-def test_touching_grows_neither_the_table_nor_its_indexes(url, open_fresh, name, connection, make_key, make_record):
+def test_touching_grows_neither_the_table_nor_its_indexes(url, open_fresh, name, connection, make_id_hash, make_record):
     store = open_fresh("postgres", url, table=name)
-    keys = [make_key() for _ in range(20)]
-    for key in keys:
-        store.create(key, make_record({"a": "x" * 300}, owner="ann"))
+    id_hashes = [make_id_hash() for _ in range(20)]
+    for id_hash in id_hashes:
+        store.create(id_hash, make_record({"a": "x" * 300}, owner="ann"))
 
     def sizes():
         relations = [name, f"{name}_pkey", f"{name}_purge_at", f"{name}_owner"]
@@ -206,8 +206,8 @@ def test_touching_grows_neither_the_table_nor_its_indexes(url, open_fresh, name,
 
     before = sizes()
     for number in range(100):
-        for key in keys:
-            store.update(key, Patch(expires_at=utc_now() + HOUR * (2 + number)))
+        for id_hash in id_hashes:
+            store.update(id_hash, Patch(expires_at=utc_now() + HOUR * (2 + number)))
     with store._connections.borrow() as own:
         own.execute("SELECT pg_stat_force_next_flush()")
     updates, hot = connection.execute(
@@ -219,14 +219,14 @@ def test_touching_grows_neither_the_table_nor_its_indexes(url, open_fresh, name,
     assert sizes()[0] <= before[0] + 4 * 8192
 
 
-def test_purging_passes_over_the_touched_and_finds_them_later(url, name, clock, make_key):
+def test_purging_passes_over_the_touched_and_finds_them_later(url, name, clock, make_id_hash):
     from wsgisessions import Record
 
     store = PostgresStore(url, table=name, clock=clock)
     store.setup()
-    touched, others = make_key(), [make_key() for _ in range(5)]
-    for key in (touched, *others):
-        store.create(key, Record({}, clock(), clock(), clock() + HOUR))
+    touched, others = make_id_hash(), [make_id_hash() for _ in range(5)]
+    for id_hash in (touched, *others):
+        store.create(id_hash, Record({}, clock(), clock(), clock() + HOUR))
     store.update(touched, Patch(expires_at=clock() + 3 * HOUR))
     clock.advance(2 * HOUR)
     assert [store.delete_expired(limit=1) for _ in range(6)] == [1, 1, 1, 1, 1, 0]

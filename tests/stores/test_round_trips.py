@@ -87,33 +87,33 @@ def own_trips(counter):
     return counter.count() - first
 
 
-def test_each_method_is_one_round_trip(counted, make_key, make_record):
+def test_each_method_is_one_round_trip(counted, make_id_hash, make_record):
     store, counter = counted
-    key, other, new_key = make_key(), make_key(), make_key()
+    id_hash, other, new_id_hash = make_id_hash(), make_id_hash(), make_id_hash()
     calls = {
-        "create": (lambda: store.create(key, make_record({"a": "1"}, owner="ann")), True),
-        "load": (lambda: store.load(key).values, {"a": "1"}),
+        "create": (lambda: store.create(id_hash, make_record({"a": "1"}, owner="ann")), True),
+        "load": (lambda: store.load(id_hash).fields, {"a": "1"}),
         "load an absent one": (lambda: store.load(other), None),
-        "update": (lambda: store.update(key, Patch(set={"b": "1"}, remove={"c"})), Outcome.DONE),
-        "update if": (lambda: store.update(key, Patch(set={"b": "2"}, expect={"b": "1", "c": None})), Outcome.DONE),
+        "update": (lambda: store.update(id_hash, Patch(set={"b": "1"}, remove={"c"})), Outcome.DONE),
+        "update if": (lambda: store.update(id_hash, Patch(set={"b": "2"}, expect={"b": "1", "c": None})), Outcome.DONE),
         "update an absent one": (lambda: store.update(other, Patch(set={"b": "1"})), Outcome.GONE),
-        "touch": (lambda: store.update(key, Patch(expires_at=utc_now() + HOUR)), Outcome.DONE),
-        "set the owner": (lambda: store.update(key, Patch(owner="bob")), Outcome.DONE),
-        "acquire": (lambda: store.acquire(key, "token", HOUR), True),
-        "update under a lease": (lambda: store.update(key, Patch(set={"b": "3"}, token="token")), Outcome.DONE),
-        "release": (lambda: store.release(key, "token"), True),
+        "touch": (lambda: store.update(id_hash, Patch(expires_at=utc_now() + HOUR)), Outcome.DONE),
+        "set the owner": (lambda: store.update(id_hash, Patch(owner="bob")), Outcome.DONE),
+        "acquire": (lambda: store.acquire(id_hash, "token", HOUR), True),
+        "update under a lease": (lambda: store.update(id_hash, Patch(set={"b": "3"}, token="token")), Outcome.DONE),
+        "release": (lambda: store.release(id_hash, "token"), True),
         "rename": (
-            lambda: store.rename(key, new_key, Patch(set={"b": "4"}, expires_at=utc_now() + HOUR)),
+            lambda: store.rename(id_hash, new_id_hash, Patch(set={"b": "4"}, expires_at=utc_now() + HOUR)),
             Outcome.DONE,
         ),
-        "delete if empty": (lambda: store.delete(new_key, if_empty=True), False),
+        "delete if empty": (lambda: store.delete(new_id_hash, if_empty=True), False),
         "delete the owner's": (lambda: store.delete_owner("bob"), 1),
-        "delete": (lambda: store.delete(new_key), False),
+        "delete": (lambda: store.delete(new_id_hash), False),
     }
     for call, _ in calls.values():
         call()  # opens connections, loads scripts
-    store.delete(key)
-    store.delete(new_key)
+    store.delete(id_hash)
+    store.delete(new_id_hash)
     own = own_trips(counter)
     trips = {}
     for name, (call, answer) in calls.items():
@@ -123,13 +123,13 @@ def test_each_method_is_one_round_trip(counted, make_key, make_record):
     assert trips == dict.fromkeys(calls, 1)
 
 
-def test_a_failed_expectation_costs_one_more_to_tell_why(counted, make_key, make_record):
+def test_a_failed_expectation_costs_one_more_to_tell_why(counted, make_id_hash, make_record):
     store, counter = counted
-    key = make_key()
-    store.create(key, make_record({"a": "1"}))
+    id_hash = make_id_hash()
+    store.create(id_hash, make_record({"a": "1"}))
     patch = Patch(set={"a": "2"}, expect={"a": "0"})
-    store.update(key, patch)
+    store.update(id_hash, patch)
     own = own_trips(counter)
     before = counter.count()
-    assert store.update(key, patch) is Outcome.CONFLICT
+    assert store.update(id_hash, patch) is Outcome.CONFLICT
     assert counter.count() - before - own == (1 if isinstance(store, RedisStore) else 2)

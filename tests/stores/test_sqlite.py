@@ -280,9 +280,9 @@ def test_every_statement_uses_an_index(path):
         sqlite._FIND,
         sqlite._ACQUIRE,
     ):
-        parameters = dict.fromkeys(("key", "new_key", "clear", "patch", "expires_at", "owner", "now", "token", "until"))
-        values = parameters if ":key" in statement else (None,) * statement.count("?")
-        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+        parameters = dict.fromkeys(("id_hash", "new_id_hash", "patch", "expires_at", "owner", "now", "token", "until"))
+        arguments = parameters if ":id_hash" in statement else (None,) * statement.count("?")
+        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", arguments))
         assert "USING" in plan
         assert "SCAN" not in plan.replace("SCAN json_each", "")
     connection.close()

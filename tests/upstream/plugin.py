@@ -13,9 +13,9 @@ class CountingStore(MemoryStore):
 
     created = 0
 
-    def create(self, key, record):
+    def create(self, id_hash, record):
         CountingStore.created += 1
-        return super().create(key, record)
+        return super().create(id_hash, record)
 
 
 def pytest_addoption(parser):

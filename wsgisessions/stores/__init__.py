@@ -2,6 +2,6 @@
 
 from ..record import Outcome, Patch, Record
 from .base import Store
-from .opening import open_store
+from .urls import open_store
 
 __all__ = ["Outcome", "Patch", "Record", "Store", "open_store"]

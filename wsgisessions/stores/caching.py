@@ -19,7 +19,7 @@ from .damage import absent_if_damaged
 # a slow load cannot bring back what was written meanwhile, in whichever process.
 _TICKET = "ticket"
 _TIMES = "times"
-_VALUE = "="
+_FIELD = "="
 
 # For so long a cache that has failed is not even told to forget; one that hangs would hold up every request.
 _RETRY_SECONDS = 1.0
@@ -61,37 +61,37 @@ class CachingStore(Store):
         self._failed_at = float("-inf")
         self._owners_deleted = 0
 
-    def create(self, key: str, record: Record) -> bool:
+    def create(self, id_hash: str, record: Record) -> bool:
         """Store a new session; its first load makes the copy."""
-        return self._store.create(key, record)
+        return self._store.create(id_hash, record)
 
-    def load(self, key: str) -> Record | None:
+    def load(self, id_hash: str) -> Record | None:
         """Return a session's copy, or the session."""
         if time.monotonic() < self._distrusted_until:
-            return self._store.load(key)
+            return self._store.load(id_hash)
         ticket, until, promised = secrets.token_urlsafe(16), self._clock() + self._max_age, False
         with self._sparing():
-            held = self._cache.load(key)
-            if held is not None and _TIMES in held.values and (original := _original(held)) is not None:
+            held = self._cache.load(id_hash)
+            if held is not None and _TIMES in held.fields and (original := _original(held)) is not None:
                 return original
-            promised = held is None and self._cache.create(key, _promise(ticket, self._clock(), until))
+            promised = held is None and self._cache.create(id_hash, _promise(ticket, self._clock(), until))
         # Without a promise the cache has failed, or another load is under way and will leave its copy.
-        return self._load_and_copy(key, ticket, until) if promised else self._store.load(key)
+        return self._load_and_copy(id_hash, ticket, until) if promised else self._store.load(id_hash)
 
-    def update(self, key: str, patch: Patch) -> Outcome:
+    def update(self, id_hash: str, patch: Patch) -> Outcome:
         """Apply a patch in the store, and forget the copy."""
-        with self._forgetting(key):
-            return self._store.update(key, patch)
+        with self._forgetting(id_hash):
+            return self._store.update(id_hash, patch)
 
-    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
-        """Apply a patch in the store, move the session to a new key, and forget the copy."""
-        with self._forgetting(key, new_key):
-            return self._store.rename(key, new_key, patch)
+    def rename(self, id_hash: str, new_id_hash: str, patch: Patch) -> Outcome:
+        """Apply a patch in the store, move the session to a new ID hash, and forget the copy."""
+        with self._forgetting(id_hash, new_id_hash):
+            return self._store.rename(id_hash, new_id_hash, patch)
 
-    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+    def delete(self, id_hash: str, *, if_empty: bool = False) -> bool:
         """Delete a session and its copy."""
-        with self._forgetting(key):
-            return self._store.delete(key, if_empty=if_empty)
+        with self._forgetting(id_hash):
+            return self._store.delete(id_hash, if_empty=if_empty)
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Delete expired sessions of the store, and as many copies."""
@@ -99,23 +99,23 @@ class CachingStore(Store):
             self._cache.delete_expired(limit)
         return self._store.delete_expired(limit)
 
-    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+    def acquire(self, id_hash: str, token: str, lease: timedelta) -> bool:
         """Take the lease in the store; the holder's next load asks the store."""
-        with self._forgetting(key):
-            return self._store.acquire(key, token, lease)
+        with self._forgetting(id_hash):
+            return self._store.acquire(id_hash, token, lease)
 
-    def release(self, key: str, token: str) -> bool:
+    def release(self, id_hash: str, token: str) -> bool:
         """Let go of a lease."""
-        return self._store.release(key, token)
+        return self._store.release(id_hash, token)
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
-        """Yield an owner's live sessions with their keys, from the store."""
+        """Yield an owner's live sessions with their ID hashes, from the store."""
         return self._store.find(owner)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's sessions and their copies; one more command of the store, to know them."""
-        keys = [key for key, _ in self._store.find(owner) if key != keep]
-        with self._forgetting(*keys):
+        id_hashes = [id_hash for id_hash, _ in self._store.find(owner) if id_hash != keep]
+        with self._forgetting(*id_hashes):
             deleted = self._store.delete_owner(owner, keep=keep)
             # A load that began before this and knows the session as the owner's must leave no copy.
             self._owners_deleted += 1
@@ -134,35 +134,35 @@ class CachingStore(Store):
         self._store.close()
         self._cache.close()
 
-    def _load_and_copy(self, key: str, ticket: str, until: datetime) -> Record | None:
+    def _load_and_copy(self, id_hash: str, ticket: str, until: datetime) -> Record | None:
         owners_deleted = self._owners_deleted
         try:
-            record = self._store.load(key)
+            record = self._store.load(id_hash)
         except BaseException:
-            self._forget(key)
+            self._forget(id_hash)
             raise
         with self._sparing():
             if record is not None and self._owners_deleted == owners_deleted:
-                self._cache.update(key, _copy(record, ticket, until))
+                self._cache.update(id_hash, _copy(record, ticket, until))
             if record is None or self._owners_deleted != owners_deleted:
-                self._cache.delete(key)
+                self._cache.delete(id_hash)
         return record
 
     @contextmanager
-    def _forgetting(self, *keys: str) -> Iterator[None]:
+    def _forgetting(self, *id_hashes: str) -> Iterator[None]:
         # Also when the write fails: it may have been applied, or the copy is why it conflicts.
         try:
             yield
         finally:
-            self._forget(*keys)
+            self._forget(*id_hashes)
 
-    def _forget(self, *keys: str) -> None:
+    def _forget(self, *id_hashes: str) -> None:
         if time.monotonic() < self._failed_at + _RETRY_SECONDS:
             self._distrust()
             return
         with self._sparing():
-            for key in keys:
-                self._cache.delete(key)
+            for id_hash in id_hashes:
+                self._cache.delete(id_hash)
 
     @contextmanager
     def _sparing(self) -> Iterator[None]:
@@ -192,7 +192,7 @@ def _promise(ticket: str, now: datetime, until: datetime) -> Record:
 def _copy(record: Record, ticket: str, until: datetime) -> Patch:
     times = (record.created_at, record.touched_at, record.expires_at)
     return Patch(
-        set={_VALUE + name: text for name, text in record.values.items()}
+        set={_FIELD + name: text for name, text in record.fields.items()}
         | {_TIMES: " ".join(each.isoformat() for each in times)},
         remove={_TICKET},
         expect={_TICKET: ticket},
@@ -203,8 +203,8 @@ def _copy(record: Record, ticket: str, until: datetime) -> Patch:
 
 @absent_if_damaged
 def _original(copy: Record) -> Record:
-    created_at, touched_at, expires_at = map(datetime.fromisoformat, copy.values[_TIMES].split(" "))
+    created_at, touched_at, expires_at = map(datetime.fromisoformat, copy.fields[_TIMES].split(" "))
     if None in (created_at.tzinfo, touched_at.tzinfo, expires_at.tzinfo):
         raise ValueError
-    values = {name[1:]: text for name, text in copy.values.items() if name.startswith(_VALUE)}
-    return Record(values, created_at, touched_at, expires_at, copy.owner)
+    fields = {name[1:]: text for name, text in copy.fields.items() if name.startswith(_FIELD)}
+    return Record(fields, created_at, touched_at, expires_at, copy.owner)

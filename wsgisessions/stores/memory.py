@@ -42,93 +42,99 @@ class MemoryStore(Store):
         self._deadlines: list[tuple[datetime, str]] = []
         self._has_evicted = False
 
-    def create(self, key: str, record: Record) -> bool:
+    def create(self, id_hash: str, record: Record) -> bool:
         """Store a new session, after evicting the soonest to expire if the store is full."""
         with self._lock:
-            if key in self._records:
-                if self._live(key) is not None:
+            if id_hash in self._records:
+                if self._live(id_hash) is not None:
                     return False
-                self._drop(key)
+                self._drop(id_hash)
             if len(self._records) >= self._max_sessions:
                 self._evict()
-            self._put(key, record)
+            self._put(id_hash, record)
             return True
 
-    def load(self, key: str) -> Record | None:
+    def load(self, id_hash: str) -> Record | None:
         """Return a session, or None; needs no lock, for a record is replaced and never changed."""
-        record = self._records.get(key)
+        record = self._records.get(id_hash)
         return None if record is None or record.expires_at <= self._clock() else record
 
-    def update(self, key: str, patch: Patch) -> Outcome:
+    def update(self, id_hash: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all."""
         with self._lock:
-            outcome, record = self._patched(key, patch)
-            if record is not None:
-                self._replace(key, record)
-            return outcome
-
-    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
-        """Apply a patch and move the session to a new key."""
-        with self._lock:
-            outcome, record = self._patched(key, patch)
+            outcome, record = self._patched(id_hash, patch)
             if record is None:
                 return outcome
-            if new_key in self._records:
-                return Outcome.CONFLICT
-            lease = self._leases.get(key)
-            self._drop(key)
-            self._put(new_key, record)
-            if lease is not None:
-                self._leases[new_key] = lease
+            old = self._records[id_hash]
+            # In one step: load() takes no lock, and must not find a touched session absent for a moment.
+            self._records[id_hash] = record
+            if record.expires_at != old.expires_at or record.owner != old.owner:
+                self._leave_indexes(id_hash, old)
+                self._enter_indexes(id_hash, record)
             return outcome
 
-    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+    def rename(self, id_hash: str, new_id_hash: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new ID hash."""
+        with self._lock:
+            outcome, record = self._patched(id_hash, patch)
+            if record is None:
+                return outcome
+            if new_id_hash in self._records:
+                return Outcome.CONFLICT
+            lease = self._leases.get(id_hash)
+            self._drop(id_hash)
+            self._put(new_id_hash, record)
+            if lease is not None:
+                self._leases[new_id_hash] = lease
+            return outcome
+
+    def delete(self, id_hash: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
         with self._lock:
-            record = self._live(key)
+            record = self._live(id_hash)
             if record is None or (if_empty and not _is_empty(record)):
                 return False
-            self._drop(key)
+            self._drop(id_hash)
             return True
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Delete expired sessions, the longest expired first, and return how many."""
         with self._lock:
             now = self._clock()
-            expired = [key for deadline, key in self._deadlines[:limit] if deadline <= now]
-            for key in expired:
-                self._drop(key)
+            expired = [id_hash for deadline, id_hash in self._deadlines[:limit] if deadline <= now]
+            for id_hash in expired:
+                self._drop(id_hash)
             return len(expired)
 
-    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+    def acquire(self, id_hash: str, token: str, lease: timedelta) -> bool:
         """Take the lease on a session until `lease` from now."""
         with self._lock:
-            if self._live(key) is None or self._lease_holder(key) not in (None, token):
+            if self._live(id_hash) is None or self._lease_holder(id_hash) not in (None, token):
                 return False
-            self._leases[key] = (token, self._clock() + lease)
+            self._leases[id_hash] = (token, self._clock() + lease)
             return True
 
-    def release(self, key: str, token: str) -> bool:
+    def release(self, id_hash: str, token: str) -> bool:
         """Let go of a lease."""
         with self._lock:
-            if self._lease_holder(key) != token:
+            if self._lease_holder(id_hash) != token:
                 return False
-            del self._leases[key]
+            del self._leases[id_hash]
             return True
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
-        """Yield an owner's live sessions with their keys."""
+        """Yield an owner's live sessions with their ID hashes."""
         with self._lock:
-            found = [(key, self._live(key)) for key in self._owners.get(owner, ())]
-        yield from ((key, record) for key, record in found if record is not None)
+            found = [(id_hash, self._live(id_hash)) for id_hash in self._owners.get(owner, ())]
+        yield from ((id_hash, record) for id_hash, record in found if record is not None)
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's sessions, all but one, and return how many live ones went."""
         with self._lock:
-            keys = self._owners.get(owner, set()) - {keep}
-            live = sum(self._live(key) is not None for key in keys)
-            for key in keys:
-                self._drop(key)
+            id_hashes = self._owners.get(owner, set()) - {keep}
+            live = sum(self._live(id_hash) is not None for id_hash in id_hashes)
+            for id_hash in id_hashes:
+                self._drop(id_hash)
             return live
 
     def _renew_lock(self) -> None:
@@ -136,64 +142,54 @@ class MemoryStore(Store):
 
     # Every method below is called with the lock held.
 
-    def _live(self, key: str) -> Record | None:
-        return self.load(key)
+    # The store's own look at a session, even if a subclass has a load() of its own.
+    _live = load
 
-    def _lease_holder(self, key: str) -> str | None:
-        token, until = self._leases.get(key, (None, None))
+    def _lease_holder(self, id_hash: str) -> str | None:
+        token, until = self._leases.get(id_hash, (None, None))
         return token if until is not None and until > self._clock() else None
 
-    def _patched(self, key: str, patch: Patch) -> tuple[Outcome, Record | None]:
-        record = self._live(key)
-        if record is None:
+    def _patched(self, id_hash: str, patch: Patch) -> tuple[Outcome, Record | None]:
+        record, now = self._records.get(id_hash), self._clock()
+        if record is None or record.expires_at <= now:
             return Outcome.GONE, None
-        if patch.token is not None and self._lease_holder(key) != patch.token:
+        if patch.token is not None and self._lease_holder(id_hash) != patch.token:
             return Outcome.CONFLICT, None
-        values = record.values
-        if any(values.get(name) != text for name, text in patch.expect.items()):
-            return Outcome.CONFLICT, None
-        if patch.clear or patch.remove:
-            values = {} if patch.clear else {name: values[name] for name in values if name not in patch.remove}
-        is_touched = patch.expires_at is not None
+        # A loop, and not any() of a generator, which Python would enter and leave once for each expectation.
+        for name, text in patch.expect.items():
+            if record.fields.get(name) != text:
+                return Outcome.CONFLICT, None
         return Outcome.DONE, Record(
-            {**values, **patch.set},
+            patch.applied_to(record.fields),
             record.created_at,
-            self._clock() if is_touched else record.touched_at,
+            record.touched_at if patch.expires_at is None else now,
             patch.expires_at or record.expires_at,
             patch.owner or record.owner,
         )
 
-    def _replace(self, key: str, record: Record) -> None:
-        old = self._records[key]
-        # In one step: load() takes no lock, and must not find a touched session absent for a moment.
-        self._records[key] = record
-        if (old.expires_at, old.owner) != (record.expires_at, record.owner):
-            self._leave_indexes(key, old)
-            self._enter_indexes(key, record)
+    def _put(self, id_hash: str, record: Record) -> None:
+        self._records[id_hash] = record
+        self._enter_indexes(id_hash, record)
 
-    def _put(self, key: str, record: Record) -> None:
-        self._records[key] = record
-        self._enter_indexes(key, record)
+    def _drop(self, id_hash: str) -> None:
+        self._leave_indexes(id_hash, self._records.pop(id_hash))
+        self._leases.pop(id_hash, None)
 
-    def _drop(self, key: str) -> None:
-        self._leave_indexes(key, self._records.pop(key))
-        self._leases.pop(key, None)
-
-    def _enter_indexes(self, key: str, record: Record) -> None:
-        insort(self._deadlines, (record.expires_at, key))
+    def _enter_indexes(self, id_hash: str, record: Record) -> None:
+        insort(self._deadlines, (record.expires_at, id_hash))
         if record.owner is not None:
-            self._owners.setdefault(record.owner, set()).add(key)
+            self._owners.setdefault(record.owner, set()).add(id_hash)
 
-    def _leave_indexes(self, key: str, record: Record) -> None:
-        del self._deadlines[bisect_left(self._deadlines, (record.expires_at, key))]
+    def _leave_indexes(self, id_hash: str, record: Record) -> None:
+        del self._deadlines[bisect_left(self._deadlines, (record.expires_at, id_hash))]
         if record.owner is not None:
-            keys = self._owners[record.owner]
-            keys.discard(key)
-            if not keys:
+            id_hashes = self._owners[record.owner]
+            id_hashes.discard(id_hash)
+            if not id_hashes:
                 del self._owners[record.owner]
 
     def _evict(self) -> None:
-        deadline, key = self._deadlines[0]
+        deadline, id_hash = self._deadlines[0]
         if deadline > self._clock() and not self._has_evicted:
             self._has_evicted = True
             _logger.warning(
@@ -201,8 +197,8 @@ class MemoryStore(Store):
                 " expire; raise max_sessions (now %d) or choose another store",
                 self._max_sessions,
             )
-        self._drop(key)
+        self._drop(id_hash)
 
 
 def _is_empty(record: Record) -> bool:
-    return record.owner is None and all(name.startswith(RESERVED_PREFIX) for name in record.values)
+    return record.owner is None and all(name.startswith(RESERVED_PREFIX) for name in record.fields)

@@ -22,23 +22,23 @@ from .limits import check_limits
 
 Document = dict[str, Any]
 
-# The session's key is a field with an index of its own and not the _id, which cannot change: so a rename
+# The ID hash has a place and an index of its own and is not the _id, which cannot change: so a rename
 # is one update of one document. Each write names the index that it uses. That keeps it from working,
-# slowly and without a unique key, on a collection that setup() has not made.
-_KEY_INDEX = "key"
+# slowly and without a unique ID hash, on a collection that setup() has not made.
+_ID_HASH_INDEX = "id_hash"
 _OWNER_INDEX = "owner"
 _EXPIRY_INDEX = "expires_at"
 
 _INDEXES: tuple[tuple[str, Document], ...] = (
-    (_KEY_INDEX, {"keys": "key", "unique": True}),
+    (_ID_HASH_INDEX, {"keys": "id_hash", "unique": True}),
     # The server's reaper runs once a minute; nothing here waits for it.
     (_EXPIRY_INDEX, {"keys": "expires_at", "expireAfterSeconds": 0}),
     (_OWNER_INDEX, {"keys": "owner", "sparse": True}),
 )
 
-_IS_OWN = {"$eq": [{"$indexOfBytes": ["$$value.k", "wsgisessions%2E"]}, 0]}
-_VALUES_ARE_OWN = {"$map": {"input": {"$objectToArray": "$values"}, "as": "value", "in": _IS_OWN}}
-_IF_EMPTY: Document = {"owner": {"$exists": False}, "$expr": {"$allElementsTrue": [_VALUES_ARE_OWN]}}
+_IS_OWN = {"$eq": [{"$indexOfBytes": ["$$field.k", "wsgisessions%2E"]}, 0]}
+_FIELDS_ARE_OWN = {"$map": {"input": {"$objectToArray": "$fields"}, "as": "field", "in": _IS_OWN}}
+_IF_EMPTY: Document = {"owner": {"$exists": False}, "$expr": {"$allElementsTrue": [_FIELDS_ARE_OWN]}}
 
 _UNACKNOWLEDGED = "MongoDBStore needs to know what became of each write; leave w=0 out"
 
@@ -80,10 +80,10 @@ class MongoDBStore(Store):
         connect = _connector(server, max_connections, timeout)
         self._collections = OnePerProcess(lambda: _collection(connect(), database, collection))
 
-    def create(self, key: str, record: Record) -> bool:
-        """Store a new session; one command, and two more where the key is taken by an expired one."""
+    def create(self, id_hash: str, record: Record) -> bool:
+        """Store a new session; one command, and two more where the ID hash is taken by an expired one."""
         document = {
-            "values": {_escape(name): text for name, text in record.values.items()},
+            "fields": {_escape(name): text for name, text in record.fields.items()},
             "created_at": record.created_at,
             "touched_at": record.touched_at,
             "expires_at": record.expires_at,
@@ -94,38 +94,41 @@ class MongoDBStore(Store):
             try:
                 with self._collection() as collection:
                     result = collection.update_one(
-                        self._live(key), {"$setOnInsert": document | {"key": key}}, upsert=True, hint=_KEY_INDEX
+                        self._live(id_hash),
+                        {"$setOnInsert": document | {"id_hash": id_hash}},
+                        upsert=True,
+                        hint=_ID_HASH_INDEX,
                     )
                 return result.upserted_id is not None
             except StoreError as error:
                 if not isinstance(error.__cause__, errors.DuplicateKeyError):
                     raise
-            if not self._delete({"key": key, "expires_at": {"$lte": self._clock()}}):
+            if not self._delete({"id_hash": id_hash, "expires_at": {"$lte": self._clock()}}):
                 return False
 
-    def load(self, key: str) -> Record | None:
+    def load(self, id_hash: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
         with self._collection() as collection:
-            document = collection.find_one({"key": key})
+            document = collection.find_one({"id_hash": id_hash})
         record = None if document is None else _to_record(document)
         return None if record is None or record.expires_at <= self._clock() else record
 
-    def update(self, key: str, patch: Patch) -> Outcome:
+    def update(self, id_hash: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all; one command, and another to explain a failure."""
-        return self._patch(key, None, patch)
+        return self._patch(id_hash, None, patch)
 
-    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
-        """Apply a patch and move the session to a new key, in one command."""
+    def rename(self, id_hash: str, new_id_hash: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new ID hash, in one command."""
         try:
-            return self._patch(key, new_key, patch)
+            return self._patch(id_hash, new_id_hash, patch)
         except StoreError as error:
             if isinstance(error.__cause__, errors.DuplicateKeyError):
                 return Outcome.CONFLICT
             raise
 
-    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+    def delete(self, id_hash: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
-        return self._delete(self._live(key) | (_IF_EMPTY if if_empty else {}))
+        return self._delete(self._live(id_hash) | (_IF_EMPTY if if_empty else {}))
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Delete expired sessions, the longest expired first, and return how many.
@@ -138,32 +141,32 @@ class MongoDBStore(Store):
             ids = [document["_id"] for document in oldest]
             return collection.delete_many({"_id": {"$in": ids}, **is_expired}).deleted_count if ids else 0
 
-    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+    def acquire(self, id_hash: str, token: str, lease: timedelta) -> bool:
         """Take the lease on a session until `lease` from now."""
         now = self._clock()
         is_free = [{"lease_until": {"$exists": False}}, {"lease_until": {"$lte": now}}, {"lease_token": token}]
         return self._update(
-            self._live(key) | {"$or": is_free}, {"$set": {"lease_token": token, "lease_until": now + lease}}
+            self._live(id_hash) | {"$or": is_free}, {"$set": {"lease_token": token, "lease_until": now + lease}}
         )
 
-    def release(self, key: str, token: str) -> bool:
+    def release(self, id_hash: str, token: str) -> bool:
         """Let go of a lease."""
-        held = {"key": key, "lease_token": token, "lease_until": {"$gt": self._clock()}}
+        held = {"id_hash": id_hash, "lease_token": token, "lease_until": {"$gt": self._clock()}}
         return self._update(held, {"$unset": {"lease_token": "", "lease_until": ""}})
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
-        """Yield an owner's live sessions with their keys."""
+        """Yield an owner's live sessions with their ID hashes."""
         with self._collection() as collection:
             documents = collection.find({"owner": owner}).to_list()
         now = self._clock()
         for document in documents:
             record = _to_record(document)
             if record is not None and record.expires_at > now:
-                yield document["key"], record
+                yield document["id_hash"], record
 
     def delete_owner(self, owner: str, *, keep: str | None = None) -> int:
         """Delete an owner's live sessions, all but one, and return how many."""
-        mine = {"owner": owner, "key": {"$ne": keep}, "expires_at": {"$gt": self._clock()}}
+        mine = {"owner": owner, "id_hash": {"$ne": keep}, "expires_at": {"$gt": self._clock()}}
         with self._collection() as collection:
             return collection.delete_many(mine, hint=_OWNER_INDEX).deleted_count
 
@@ -179,41 +182,36 @@ class MongoDBStore(Store):
         if collection is not None:
             collection.database.client.close()
 
-    def _patch(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
-        found = self._live(key)
+    def _patch(self, id_hash: str, new_id_hash: str | None, patch: Patch) -> Outcome:
+        found = self._live(id_hash)
         for name, text in patch.expect.items():
-            found["values." + _escape(name)] = {"$exists": False} if text is None else text
+            found["fields." + _escape(name)] = {"$exists": False} if text is None else text
         if patch.token is not None:
             found |= {"lease_token": patch.token, "lease_until": {"$gt": self._clock()}}
-        set_fields: Document = {}
-        unset: Document = {}
-        if patch.clear:
-            set_fields["values"] = {_escape(name): text for name, text in patch.set.items()}
-        else:
-            set_fields = {"values." + _escape(name): text for name, text in patch.set.items()}
-            unset = {"values." + _escape(name): "" for name in patch.remove if name not in patch.set}
+        assigned: Document = {"fields." + _escape(name): text for name, text in patch.set.items()}
+        unset = {"fields." + _escape(name): "" for name in patch.remove if name not in patch.set}
         if patch.expires_at is not None:
-            set_fields |= {"touched_at": self._clock(), "expires_at": patch.expires_at}
+            assigned |= {"touched_at": self._clock(), "expires_at": patch.expires_at}
         if patch.owner is not None:
-            set_fields["owner"] = patch.owner
-        set_fields["key"] = key if new_key is None else new_key
-        if self._update(found, {"$set": set_fields} | ({"$unset": unset} if unset else {})):
+            assigned["owner"] = patch.owner
+        assigned["id_hash"] = id_hash if new_id_hash is None else new_id_hash
+        if self._update(found, {"$set": assigned} | ({"$unset": unset} if unset else {})):
             return Outcome.DONE
         may_conflict = patch.expect or patch.token is not None
-        return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
+        return Outcome.CONFLICT if may_conflict and self.load(id_hash) is not None else Outcome.GONE
 
     # --- commands
 
-    def _live(self, key: str) -> Document:
-        return {"key": key, "expires_at": {"$gt": self._clock()}}
+    def _live(self, id_hash: str) -> Document:
+        return {"id_hash": id_hash, "expires_at": {"$gt": self._clock()}}
 
     def _update(self, found: Document, change: Document) -> bool:
         with self._collection() as collection:
-            return collection.update_one(found, change, hint=_KEY_INDEX).matched_count == 1
+            return collection.update_one(found, change, hint=_ID_HASH_INDEX).matched_count == 1
 
     def _delete(self, found: Document) -> bool:
         with self._collection() as collection:
-            return collection.delete_one(found, hint=_KEY_INDEX).deleted_count == 1
+            return collection.delete_one(found, hint=_ID_HASH_INDEX).deleted_count == 1
 
     @contextmanager
     def _collection(self) -> Iterator[Collection[Document]]:
@@ -277,7 +275,7 @@ def _explain(error: errors.PyMongoError | BSONError) -> StoreError:
 
 
 def _escape(name: str) -> str:
-    """Return a session key as a field's name, in which dots, dollars and emptiness mean something."""
+    """Return the name that a field has in a document, where dots, dollars and emptiness mean something."""
     return name.replace("%", "%25").replace(".", "%2E").replace("$", "%24") or "%"
 
 
@@ -292,12 +290,12 @@ def _unescape(name: str) -> str:
 
 @absent_if_damaged
 def _to_record(document: Mapping[str, Any]) -> Record:
-    values = {_unescape(name): text for name, text in document["values"].items()}
+    fields = {_unescape(name): text for name, text in document["fields"].items()}
     created_at, touched_at, expires_at = times = [document[name] for name in ("created_at", "touched_at", "expires_at")]
     owner = document.get("owner")
     # A document may hold anything.
-    if not all(isinstance(text, str) for text in values.values()) or not isinstance(owner, str | None):
+    if not all(isinstance(text, str) for text in fields.values()) or not isinstance(owner, str | None):
         raise TypeError
     if not all(isinstance(instant, datetime) for instant in times):
         raise TypeError
-    return Record(values, created_at, touched_at, expires_at, owner)
+    return Record(fields, created_at, touched_at, expires_at, owner)

@@ -20,7 +20,7 @@ from .damage import absent_if_damaged
 from .limits import check_limits
 from .postgres_connections import Cursor, PostgresConnections, cursor_of
 
-# Values are one jsonb object of strings, so || merges it key by key and reformats nothing.
+# Fields are one jsonb object of strings, so || merges it field by field and reformats nothing.
 #
 # A touch changes expires_at, which has no index, so the new version of the row stays on its page and no
 # index grows (a heap-only tuple). The index is on purge_at, which a touch leaves alone: it says when to
@@ -28,8 +28,8 @@ from .postgres_connections import Cursor, PostgresConnections, cursor_of
 
 _TABLE = """
 CREATE {unlogged} TABLE IF NOT EXISTS {table} (
-    key text COLLATE "C" PRIMARY KEY,
-    "values" jsonb NOT NULL,
+    id_hash text COLLATE "C" PRIMARY KEY,
+    fields jsonb NOT NULL,
     created_at timestamptz NOT NULL,
     touched_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
@@ -50,69 +50,68 @@ _SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
 
 _CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema}"
 
-# An expired session does not take its key: it is overwritten as if it were absent.
+# An expired session does not take its ID hash: it is overwritten as if it were absent.
 _CREATE = """
-INSERT INTO {table} AS session (key, "values", created_at, touched_at, expires_at, purge_at, owner)
-VALUES (%(key)s, %(values)s, %(created_at)s, %(touched_at)s, %(expires_at)s, %(expires_at)s, %(owner)s)
-ON CONFLICT (key) DO UPDATE SET
-    "values" = excluded."values", created_at = excluded.created_at, touched_at = excluded.touched_at,
+INSERT INTO {table} AS session (id_hash, fields, created_at, touched_at, expires_at, purge_at, owner)
+VALUES (%(id_hash)s, %(fields)s, %(created_at)s, %(touched_at)s, %(expires_at)s, %(expires_at)s, %(owner)s)
+ON CONFLICT (id_hash) DO UPDATE SET
+    fields = excluded.fields, created_at = excluded.created_at, touched_at = excluded.touched_at,
     expires_at = excluded.expires_at, purge_at = excluded.purge_at, owner = excluded.owner,
     lease_token = NULL, lease_until = NULL
 WHERE session.expires_at <= %(now)s"""
 
 _LOAD = """
 SELECT
-    key, "values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC',
+    id_hash, fields::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC',
     expires_at AT TIME ZONE 'UTC', owner
-FROM {table} WHERE key = %s AND expires_at > %s"""
+FROM {table} WHERE id_hash = %s AND expires_at > %s"""
 
-# An update is put together from those of these that its patch needs; a touch does not rewrite the values.
+# An update is put together from those of these that its patch needs; a touch does not rewrite the fields.
 _UPDATE = "UPDATE {table} SET "
-_SET_KEY = "key = %(new_key)s"
-_SET_VALUES = """"values" = ("values" - %(remove)s::text[]) || %(set)s::jsonb"""
-_REPLACE_VALUES = """"values" = %(set)s::jsonb"""
+_SET_ID_HASH = "id_hash = %(new_id_hash)s"
+_SET_FIELDS = "fields = (fields - %(remove)s::text[]) || %(set)s::jsonb"
 _TOUCH = "touched_at = %(now)s, expires_at = %(expires_at)s, purge_at = least(purge_at, %(expires_at)s)"
 _SET_OWNER = "owner = %(owner)s"
-_CHANGE_NOTHING = "key = key"
-_IF_LIVE = " WHERE key = %(key)s AND expires_at > %(now)s"
-_IF_PRESENT = """ AND "values" @> %(present)s::jsonb"""
-_IF_ABSENT = """ AND NOT "values" ?| %(absent)s::text[]"""
+_CHANGE_NOTHING = "id_hash = id_hash"
+_IF_LIVE = " WHERE id_hash = %(id_hash)s AND expires_at > %(now)s"
+_IF_PRESENT = " AND fields @> %(present)s::jsonb"
+_IF_ABSENT = " AND NOT fields ?| %(absent)s::text[]"
 _IF_LEASED = " AND lease_token = %(token)s AND lease_until > %(now)s"
 
-_DELETE = "DELETE FROM {table} WHERE key = %s AND expires_at > %s"
+_DELETE = "DELETE FROM {table} WHERE id_hash = %s AND expires_at > %s"
 
 _IF_EMPTY = """
 AND owner IS NULL AND NOT EXISTS (
-    SELECT 1 FROM jsonb_object_keys("values") AS name WHERE NOT starts_with(name, 'wsgisessions.'))"""
+    SELECT 1 FROM jsonb_object_keys(fields) AS name WHERE NOT starts_with(name, 'wsgisessions.'))"""
 
 # Rows that a request is changing at this moment are skipped, so neither waits for the other.
 _PURGE = """
 WITH due AS (
-    SELECT key, expires_at <= %(now)s AS is_expired FROM {table}
+    SELECT id_hash, expires_at <= %(now)s AS is_expired FROM {table}
     WHERE purge_at <= %(now)s ORDER BY purge_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), deleted AS (
-    DELETE FROM {table} WHERE key = ANY(ARRAY(SELECT key FROM due WHERE is_expired))
+    DELETE FROM {table} WHERE id_hash = ANY(ARRAY(SELECT id_hash FROM due WHERE is_expired))
 ), postponed AS (
-    UPDATE {table} SET purge_at = expires_at WHERE key = ANY(ARRAY(SELECT key FROM due WHERE NOT is_expired))
+    UPDATE {table} SET purge_at = expires_at WHERE id_hash = ANY(ARRAY(SELECT id_hash FROM due WHERE NOT is_expired))
 )
 SELECT count(*), count(*) FILTER (WHERE is_expired) FROM due"""
 
 _ACQUIRE = """
 UPDATE {table} SET lease_token = %(token)s, lease_until = %(until)s
-WHERE key = %(key)s AND expires_at > %(now)s
+WHERE id_hash = %(id_hash)s AND expires_at > %(now)s
     AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_token = %(token)s)"""
 
 _RELEASE = """
 UPDATE {table} SET lease_token = NULL, lease_until = NULL
-WHERE key = %s AND lease_token = %s AND lease_until > %s"""
+WHERE id_hash = %s AND lease_token = %s AND lease_until > %s"""
 
 _FIND = """
 SELECT
-    key, "values"::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC',
+    id_hash, fields::text, created_at AT TIME ZONE 'UTC', touched_at AT TIME ZONE 'UTC',
     expires_at AT TIME ZONE 'UTC', owner
 FROM {table} WHERE owner = %s AND expires_at > %s"""
 
-_DELETE_OWNER = "DELETE FROM {table} WHERE owner = %s AND key IS DISTINCT FROM %s AND expires_at > %s"
+_DELETE_OWNER = "DELETE FROM {table} WHERE owner = %s AND id_hash IS DISTINCT FROM %s AND expires_at > %s"
 
 # The server says so in place of an answer: it has not applied the statement. Of these, all but the first come of an
 # isolation level above READ COMMITTED.
@@ -123,7 +122,7 @@ _LONGEST_PAUSE = 0.002
 _LONGEST_TABLE = 63 - len("_purge_at")
 
 _dump = msgspec.json.Encoder().encode
-_load_values = msgspec.json.Decoder(dict[str, str]).decode
+_load_fields = msgspec.json.Decoder(dict[str, str]).decode
 
 T = TypeVar("T")
 
@@ -180,11 +179,11 @@ class PostgresStore(Store):
             server, prepare=prepare, max_connections=max_connections, timeout=timeout
         )
 
-    def create(self, key: str, record: Record) -> bool:
+    def create(self, id_hash: str, record: Record) -> bool:
         """Store a new session."""
         parameters = {
-            "key": key,
-            "values": _dump(record.values).decode(),
+            "id_hash": id_hash,
+            "fields": _dump(record.fields).decode(),
             "created_at": record.created_at,
             "touched_at": record.touched_at,
             "expires_at": record.expires_at,
@@ -193,27 +192,27 @@ class PostgresStore(Store):
         }
         return self._execute(_CREATE, parameters) == 1
 
-    def load(self, key: str) -> Record | None:
+    def load(self, id_hash: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        found = self._query(_LOAD, (key, self._clock()), _read_record)
+        found = self._query(_LOAD, (id_hash, self._clock()), _read_record)
         return found and found[1]
 
-    def update(self, key: str, patch: Patch) -> Outcome:
+    def update(self, id_hash: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all; one statement, and another to explain a failure."""
-        return self._patch(key, None, patch)
+        return self._patch(id_hash, None, patch)
 
-    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
-        """Apply a patch and move the session to a new key, in one statement."""
+    def rename(self, id_hash: str, new_id_hash: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new ID hash, in one statement."""
         try:
-            return self._patch(key, new_key, patch)
+            return self._patch(id_hash, new_id_hash, patch)
         except StoreError as error:
             if isinstance(error.__cause__, errors.UniqueViolation):
                 return Outcome.CONFLICT
             raise
 
-    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+    def delete(self, id_hash: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
-        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, (key, self._clock())) == 1
+        return self._execute(_DELETE + _IF_EMPTY if if_empty else _DELETE, (id_hash, self._clock())) == 1
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Delete expired sessions, the longest expired first, and return how many.
@@ -225,17 +224,17 @@ class PostgresStore(Store):
             if expired or not due or due < limit:
                 return int(expired)
 
-    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+    def acquire(self, id_hash: str, token: str, lease: timedelta) -> bool:
         """Take the lease on a session until `lease` from now."""
         now = self._clock()
-        return self._execute(_ACQUIRE, {"key": key, "token": token, "until": now + lease, "now": now}) == 1
+        return self._execute(_ACQUIRE, {"id_hash": id_hash, "token": token, "until": now + lease, "now": now}) == 1
 
-    def release(self, key: str, token: str) -> bool:
+    def release(self, id_hash: str, token: str) -> bool:
         """Let go of a lease."""
-        return self._execute(_RELEASE, (key, token, self._clock())) == 1
+        return self._execute(_RELEASE, (id_hash, token, self._clock())) == 1
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
-        """Yield an owner's live sessions with their keys."""
+        """Yield an owner's live sessions with their ID hashes."""
         found = self._query(_FIND, (owner, self._clock()), _read_records)
         yield from (each for each in found if each is not None)
 
@@ -256,12 +255,12 @@ class PostgresStore(Store):
         """Close this process's connections, if the store opened them."""
         self._connections.close()
 
-    def _patch(self, key: str, new_key: str | None, patch: Patch) -> Outcome:
-        assignments = list(_assignments(new_key, patch)) or [_CHANGE_NOTHING]
+    def _patch(self, id_hash: str, new_id_hash: str | None, patch: Patch) -> Outcome:
+        assignments = list(_assignments(new_id_hash, patch)) or [_CHANGE_NOTHING]
         statement = _UPDATE + ", ".join(assignments) + _IF_LIVE
         parameters: dict[str, Any] = {
-            "key": key,
-            "new_key": new_key,
+            "id_hash": id_hash,
+            "new_id_hash": new_id_hash,
             "set": _dump(patch.set).decode(),
             "remove": list(patch.remove),
             "expires_at": patch.expires_at,
@@ -279,7 +278,7 @@ class PostgresStore(Store):
         if self._execute(statement, parameters) == 1:
             return Outcome.DONE
         may_conflict = patch.expect or patch.token is not None
-        return Outcome.CONFLICT if may_conflict and self.load(key) is not None else Outcome.GONE
+        return Outcome.CONFLICT if may_conflict and self.load(id_hash) is not None else Outcome.GONE
 
     # --- statements and connections
 
@@ -306,13 +305,11 @@ class PostgresStore(Store):
         return self._query(template, parameters, read, attempt + 1)
 
 
-def _assignments(new_key: str | None, patch: Patch) -> Iterator[str]:
-    if new_key is not None:
-        yield _SET_KEY
-    if patch.clear:
-        yield _REPLACE_VALUES
-    elif patch.set or patch.remove:
-        yield _SET_VALUES
+def _assignments(new_id_hash: str | None, patch: Patch) -> Iterator[str]:
+    if new_id_hash is not None:
+        yield _SET_ID_HASH
+    if patch.set or patch.remove:
+        yield _SET_FIELDS
     if patch.expires_at is not None:
         yield _TOUCH
     if patch.owner is not None:
@@ -347,6 +344,6 @@ def _read_records(cursor: Cursor) -> list[tuple[str, Record] | None]:
 @absent_if_damaged
 def _next_record(cursor: Cursor) -> tuple[str, Record]:
     # Fetched in here, where psycopg may find a time that Python has none for.
-    key, values, *times, owner = _read_row(cursor)
+    id_hash, fields, *times, owner = _read_row(cursor)
     created_at, touched_at, expires_at = (each.replace(tzinfo=timezone.utc) for each in times)
-    return key, Record(_load_values(values), created_at, touched_at, expires_at, owner)
+    return id_hash, Record(_load_fields(fields), created_at, touched_at, expires_at, owner)

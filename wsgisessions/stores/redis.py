@@ -18,11 +18,11 @@ from .damage import absent_if_damaged
 from .limits import check_limits
 from .redis_clients import make_connector
 
-# A session is a hash: created_at, touched_at and expires_at in microseconds since 1970, perhaps owner,
-# lease_token and lease_until, and a field for each session key, with "=" before it. The hash expires with
-# the session. An owner's sessions are a sorted set of their hashes' names by deadline, in milliseconds,
-# that expires with the last of them. Its name is made in the script from the owner that the hash names;
-# in a cluster, where a script must stay on its keys' node, the prefix is empty and the client follows up.
+# A session is a Redis hash: its fields, each with "=" before its name; created_at, touched_at and expires_at in
+# microseconds since 1970; and perhaps owner, lease_token and lease_until. The hash expires with the session.
+# An owner's sessions are a sorted set of their hashes' names by deadline, in milliseconds, that expires with
+# the last of them. Its name is made in the script from the owner that the hash names; in a cluster, where a
+# script must stay on its keys' node, the prefix is empty and the client follows up.
 #
 # A full server refuses the commands of a script that need memory, and runs the others: so the former come
 # first, and a refused script has changed nothing.
@@ -43,7 +43,7 @@ local function enter(index, name, expires_at)
 end
 """
 
-# ARGV: index prefix, expires_at, owner or '', field, text, field, text ...
+# ARGV: index prefix, expires_at, owner or ''; what is in the hash: name, text, name, text ...
 _CREATE = """
 local expires_at, owner = ARGV[2], ARGV[3]
 if redis.call('EXISTS', session) == 1 then return 0 end
@@ -71,13 +71,13 @@ end
 """
 
 # KEYS: the hash, and what to rename it to, if anything.
-# ARGV: after those of the check, expires_at or '', owner or '', clear or '', how many fields are removed; these,
-# and the fields to set with their texts.
+# ARGV: after those of the check, expires_at or '', owner or '', how many fields are removed; these, and the fields
+# to set with their texts.
 # Returns what became of it, and if the client must tell the index of it, whose session it is until when.
 _PATCH = """
-local expires_at, owner, clear = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-local removed = at + 4
-local set = removed + ARGV[at + 3]
+local expires_at, owner = ARGV[at], ARGV[at + 1]
+local removed = at + 3
+local set = removed + ARGV[at + 2]
 local renamed = KEYS[2] or session
 if renamed ~= session and redis.call('EXISTS', renamed) == 1 then return {'CONFLICT'} end
 
@@ -95,11 +95,6 @@ end
 for i = removed, set - 1 do
     if not kept[ARGV[i]] then redis.call('HDEL', session, ARGV[i]) end
 end
-if clear ~= '' then
-    for _, field in ipairs(redis.call('HKEYS', session)) do
-        if string.sub(field, 1, 1) == '=' and not kept[field] then redis.call('HDEL', session, field) end
-    end
-end
 if renamed ~= session then redis.call('RENAME', session, renamed) end
 if expires_at ~= '' then redis.call('PEXPIREAT', renamed, milliseconds(expires_at)) end
 if old[2] and owners ~= '' and (renamed ~= session or old[2] ~= new_owner) then
@@ -109,8 +104,8 @@ if new_owner and moves then return {'DONE', new_owner, new_expires_at} end
 return {'DONE'}
 """
 
-# In a cluster, a session whose new key is on another node leaves its old one in three steps. From the first on it
-# is absent under the old key, though still there to be deleted: expires_at is called leaving. When it has been
+# In a cluster, a session whose new ID hash is on another node leaves its old one in three steps. From the first on it
+# is absent under the old ID hash, though still there to be deleted: expires_at is called leaving. When it has been
 # copied, the last step tells whether it was deleted meanwhile, and the copy must go too.
 _LEAVE = """
 redis.call('HSET', session, 'leaving', old[1])
@@ -136,14 +131,14 @@ return redis.call('DEL', session)
 # ARGV: index prefix, if empty or '', if owned by or ''
 _DELETE = """
 local if_empty, if_owned = ARGV[2], ARGV[3]
-local fields = redis.call('HKEYS', session)
-if #fields == 0 then return 0 end
+local names = redis.call('HKEYS', session)
+if #names == 0 then return 0 end
 local owner = redis.call('HGET', session, 'owner')
 if if_owned ~= '' and owner ~= if_owned then return 0 end
 if if_empty ~= '' then
     if owner then return 0 end
-    for _, field in ipairs(fields) do
-        if string.sub(field, 1, 1) == '=' and string.sub(field, 1, 14) ~= '=wsgisessions.' then return 0 end
+    for _, name in ipairs(names) do
+        if string.sub(name, 1, 1) == '=' and string.sub(name, 1, 14) ~= '=wsgisessions.' then return 0 end
     end
 end
 redis.call('DEL', session)
@@ -257,62 +252,62 @@ class RedisStore(Store):
         )
         self._local_index = "" if self._is_cluster else self._index("")
 
-    def create(self, key: str, record: Record) -> bool:
+    def create(self, id_hash: str, record: Record) -> bool:
         """Store a new session."""
-        fields = {
+        stored = {
             "created_at": _to_integer(record.created_at),
             "touched_at": _to_integer(record.touched_at),
             "expires_at": _to_integer(record.expires_at),
-            **{"=" + name: text for name, text in record.values.items()},
+            **_from_fields(record.fields),
         }
         if record.owner is not None:
-            fields["owner"] = record.owner
-        return self._create(key, fields)
+            stored["owner"] = record.owner
+        return self._create(id_hash, stored)
 
-    def load(self, key: str) -> Record | None:
+    def load(self, id_hash: str) -> Record | None:
         """Return a session, or None if it is absent or expired."""
-        fields = self._send("HGETALL", self._prefix + key)
-        return _to_record(fields) if fields else None
+        stored = self._send("HGETALL", self._prefix + id_hash)
+        return _to_record(stored) if stored else None
 
-    def update(self, key: str, patch: Patch) -> Outcome:
+    def update(self, id_hash: str, patch: Patch) -> Outcome:
         """Apply a patch, whole or not at all."""
         if patch.owner is not None:
-            self._enter(key, patch.owner, _to_integer(patch.expires_at or utc_now() + _LONG_ENOUGH))
-        answer = self._run(_patch, [self._prefix + key], *_conditions(patch), *_changes(patch))
+            self._enter(id_hash, patch.owner, _to_integer(patch.expires_at or utc_now() + _LONG_ENOUGH))
+        answer = self._run(_patch, [self._prefix + id_hash], *_conditions(patch), *_changes(patch))
         outcome, *indexed = map(_text, answer)
         if indexed:
-            self._enter(key, *indexed)
+            self._enter(id_hash, *indexed)
         return Outcome[outcome]
 
-    def rename(self, key: str, new_key: str, patch: Patch) -> Outcome:
-        """Apply a patch and move the session to a new key."""
+    def rename(self, id_hash: str, new_id_hash: str, patch: Patch) -> Outcome:
+        """Apply a patch and move the session to a new ID hash."""
         if self._is_cluster:
-            return self._move(key, new_key, patch)
-        names = [self._prefix + key, self._prefix + new_key]
+            return self._move(id_hash, new_id_hash, patch)
+        names = [self._prefix + id_hash, self._prefix + new_id_hash]
         outcome, *_ = self._run(_patch, names, *_conditions(patch), *_changes(patch))
         return Outcome[_text(outcome)]
 
-    def delete(self, key: str, *, if_empty: bool = False) -> bool:
+    def delete(self, id_hash: str, *, if_empty: bool = False) -> bool:
         """Delete a session, and tell whether there was one."""
-        return self._says_yes(_delete, [self._prefix + key], "1" if if_empty else "", "")
+        return self._says_yes(_delete, [self._prefix + id_hash], "1" if if_empty else "", "")
 
     def delete_expired(self, limit: int = 1000) -> int:
         """Return 0: the server deletes them by itself."""
         return 0
 
-    def acquire(self, key: str, token: str, lease: timedelta) -> bool:
+    def acquire(self, id_hash: str, token: str, lease: timedelta) -> bool:
         """Take the lease on a session until `lease` from now."""
-        return self._says_yes(_acquire, [self._prefix + key], token, str(lease // _MICROSECOND))
+        return self._says_yes(_acquire, [self._prefix + id_hash], token, str(lease // _MICROSECOND))
 
-    def release(self, key: str, token: str) -> bool:
+    def release(self, id_hash: str, token: str) -> bool:
         """Let go of a lease."""
-        return self._says_yes(_release, [self._prefix + key], token)
+        return self._says_yes(_release, [self._prefix + id_hash], token)
 
     def find(self, owner: str) -> Iterator[tuple[str, Record]]:
-        """Yield an owner's live sessions with their keys; one round trip, and another for each."""
+        """Yield an owner's live sessions with their ID hashes; one round trip, and another for each."""
         for name in self._names(owner):
-            fields = self._send("HGETALL", name)
-            record = _to_record(fields) if fields else None
+            stored = self._send("HGETALL", name)
+            record = _to_record(stored) if stored else None
             if record is not None and record.owner == owner:
                 yield name.removeprefix(self._prefix), record
             else:
@@ -337,27 +332,27 @@ class RedisStore(Store):
         if client is not None:
             _close_idle(client)
 
-    def _create(self, key: str, fields: Mapping[str, str]) -> bool:
-        owner = fields.get("owner", "")
-        pairs = [each for pair in fields.items() for each in pair]
+    def _create(self, id_hash: str, stored: Mapping[str, str]) -> bool:
+        owner = stored.get("owner", "")
+        pairs = [each for pair in stored.items() for each in pair]
         if owner:
-            self._enter(key, owner, fields["expires_at"])
-        is_created = self._says_yes(_create, [self._prefix + key], fields["expires_at"], owner, *pairs)
+            self._enter(id_hash, owner, stored["expires_at"])
+        is_created = self._says_yes(_create, [self._prefix + id_hash], stored["expires_at"], owner, *pairs)
         if is_created and owner:
-            self._enter(key, owner, fields["expires_at"])
+            self._enter(id_hash, owner, stored["expires_at"])
         return is_created
 
-    def _move(self, key: str, new_key: str, patch: Patch) -> Outcome:
-        names = [self._prefix + key]
+    def _move(self, id_hash: str, new_id_hash: str, patch: Patch) -> Outcome:
+        names = [self._prefix + id_hash]
         outcome, *left = self._run(_leave, names, *_conditions(patch))
         if not left:
             return Outcome[_text(outcome)]
-        now, fields = left
+        now, stored = left
         try:
-            is_copied = self._create(new_key, _patched(_to_texts(fields), patch, _text(now)))
+            is_copied = self._create(new_id_hash, _patched(_to_texts(stored), patch, _text(now)))
         except BaseException:
             # It may be there all the same; only if it surely is not, the session can stay what it was.
-            self.delete(new_key)
+            self.delete(new_id_hash)
             self._says_yes(_stay, names)
             raise
         if not is_copied:
@@ -365,7 +360,7 @@ class RedisStore(Store):
             return Outcome.CONFLICT
         if self._says_yes(_left, names):
             return Outcome.DONE
-        self.delete(new_key)
+        self.delete(new_id_hash)
         return Outcome.GONE
 
     # --- owners
@@ -383,7 +378,7 @@ class RedisStore(Store):
         if expires_at is not None and owner_now is not None and _text(owner_now) == owner:
             self._run(_enter, [self._index(owner)], name, _text(expires_at))
 
-    def _enter(self, key: str, owner: str, expires_at: str) -> None:
+    def _enter(self, id_hash: str, owner: str, expires_at: str) -> None:
         """Tell a cluster's index of a session, before it gets its owner and again afterwards.
 
         Before, lest nobody finds it if the index cannot be told afterwards; afterwards, for a look in between may
@@ -393,7 +388,7 @@ class RedisStore(Store):
         if self._is_cluster:
             life = int(expires_at) - int(_to_integer(utc_now()))
             last = str(int(expires_at) + max(0, life))
-            self._run(_enter, [self._index(owner)], self._prefix + key, last)
+            self._run(_enter, [self._index(owner)], self._prefix + id_hash, last)
 
     # --- commands
 
@@ -471,23 +466,22 @@ def _conditions(patch: Patch) -> list[Any]:
 
 def _changes(patch: Patch) -> list[Any]:
     expires_at = "" if patch.expires_at is None else _to_integer(patch.expires_at)
-    changes = [expires_at, patch.owner or "", "1" if patch.clear else "", len(patch.remove)]
+    changes = [expires_at, patch.owner or "", len(patch.remove)]
     changes += ["=" + name for name in patch.remove]
     for name, text in patch.set.items():
         changes += ("=" + name, text)
     return changes
 
 
-def _patched(fields: dict[str, str], patch: Patch, now: str) -> dict[str, str]:
-    """Return a leaving session's fields with a patch applied."""
-    fields["expires_at"] = fields.pop("leaving")
+def _patched(stored: dict[str, str], patch: Patch, now: str) -> dict[str, str]:
+    """Return a leaving session's hash with a patch applied."""
+    patched = {name: text for name, text in stored.items() if name[:1] != "="}
+    patched["expires_at"] = patched.pop("leaving")
     if patch.expires_at is not None:
-        fields |= {"touched_at": now, "expires_at": _to_integer(patch.expires_at)}
+        patched |= {"touched_at": now, "expires_at": _to_integer(patch.expires_at)}
     if patch.owner is not None:
-        fields["owner"] = patch.owner
-    removed = {"=" + name for name in patch.remove}
-    kept = {name: text for name, text in fields.items() if not (name in removed or (patch.clear and name[0] == "="))}
-    return kept | {"=" + name: text for name, text in patch.set.items()}
+        patched["owner"] = patch.owner
+    return patched | _from_fields(patch.applied_to(_to_fields(stored)))
 
 
 def _explain(error: Exception) -> StoreError:
@@ -506,9 +500,17 @@ def _text(answer: str | bytes) -> str:
 
 def _to_texts(answer: Any) -> dict[str, str]:
     """Return a hash that came as a mapping (RESP3) or a list (RESP2), decoded or not."""
-    fields = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+    stored = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
     # Only a client that was there already may answer in bytes.
-    return {_text(name): _text(text) for name, text in fields.items()} if b"created_at" in fields else fields
+    return {_text(name): _text(text) for name, text in stored.items()} if b"created_at" in stored else stored
+
+
+def _to_fields(stored: Mapping[str, str]) -> dict[str, str]:
+    return {name[1:]: text for name, text in stored.items() if name[:1] == "="}
+
+
+def _from_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    return {"=" + name: text for name, text in fields.items()}
 
 
 def _to_integer(instant: datetime) -> str:
@@ -517,13 +519,13 @@ def _to_integer(instant: datetime) -> str:
 
 @absent_if_damaged
 def _to_record(answer: Any) -> Record | None:
-    fields = _to_texts(answer)
-    if "leaving" in fields:
+    stored = _to_texts(answer)
+    if "leaving" in stored:
         return None
     return Record(
-        {name[1:]: text for name, text in fields.items() if name[0] == "="},
-        _EPOCH + timedelta(microseconds=int(fields["created_at"])),
-        _EPOCH + timedelta(microseconds=int(fields["touched_at"])),
-        _EPOCH + timedelta(microseconds=int(fields["expires_at"])),
-        fields.get("owner"),
+        _to_fields(stored),
+        _EPOCH + timedelta(microseconds=int(stored["created_at"])),
+        _EPOCH + timedelta(microseconds=int(stored["touched_at"])),
+        _EPOCH + timedelta(microseconds=int(stored["expires_at"])),
+        stored.get("owner"),
     )

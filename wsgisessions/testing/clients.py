@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import parse_cookie
 
 from ..errors import ConfigurationError
-from ..exchange import Headers, Presented
 from ..middleware import SessionMiddleware
+from ..request_state import Exchange
+from ..response import Headers, session_headers
 from ..session import Session
 from ..transports import Header
 
@@ -44,10 +45,12 @@ def open_session(app: Any, client: Any) -> Iterator[Session]:
             "open_session(app, client) takes a werkzeug or Flask test client, a WebTest TestApp or a WSGI environ;"
             f" got {type(client).__name__}"
         )
-    session = middleware.session_class(middleware.manager, Presented(middleware, environ))
+    settings = middleware.manager.settings
+    exchange = Exchange(middleware.transport, environ)
+    session = middleware.session_class(settings, exchange)
     yield session
     middleware.manager.commit(session)
-    headers = [] if session._state is None else middleware.session_headers(session._state, environ)
+    headers = [] if exchange.current is None else session_headers(settings, exchange.current)
     if isinstance(client, MutableMapping):
         _remember(middleware, client, headers)
     elif headers:

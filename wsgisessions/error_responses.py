@@ -33,7 +33,7 @@ _RETRY_AFTER_SECONDS = "5"
 _logger = logging.getLogger("wsgisessions")
 
 
-def error_answer(error: BaseException) -> tuple[str, list[tuple[str, str]], bytes]:
+def error_response(error: BaseException) -> tuple[str, list[tuple[str, str]], bytes]:
     """Return what a visitor is told instead of the app's response: status, headers and body."""
     status, text = next((told for kind, told in ERROR_STATUSES.items() if isinstance(error, kind)), _OTHER_ERRORS)
     body = f"{text}\n".encode()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,12 +24,17 @@ class Client:
     address: str | None = None
 
 
+def client_of(environ: Mapping[str, Any]) -> Client:
+    """Return who sent a request."""
+    return Client(environ.get("HTTP_USER_AGENT"), environ.get("REMOTE_ADDR"))
+
+
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
     """One of an owner's sessions. Times are aware UTC.
 
     `handle` names it to `manager.revoke()`; nobody can resume the session with it. A new session ID
-    (`cycle_id`, `login`) is a new handle. `last_seen` is as fine as touches are: a tenth of the idle time.
+    (`cycle_id`, `login`) is a new handle. `last_seen` is accurate to a tenth of the idle time.
     """
 
     handle: str = field(repr=False)

@@ -1,25 +1,23 @@
-"""Values encrypted at rest: what lies in the store tells nothing, and cannot be moved about in it.
+"""Texts encrypted at rest: what lies in the store tells nothing, and cannot be moved about in it.
 
-Each session has a data key of its own. The values are encrypted under it, each bound to its session key
-(the name of its field). The data key lies beside them, encrypted under the app's secret key and bound to
-the key under which the store knows the session. So a value that somebody moves to another field or another
-session is refused, a new session ID costs one small field, and a new secret key needs no value written anew.
+Each session has a data key of its own. The texts are encrypted under it, each bound to the name of its
+field. The data key lies beside them, encrypted under the app's secret key and bound to the ID hash. So a
+text that somebody moves to another field or another session is refused, a new session ID costs one small
+field, and a new secret key needs no text written anew.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from .codec import JSONCodec
-from .encryption import Cipher, Keyring
 from .errors import ConfigurationError
-from .record import RESERVED_PREFIX, Patch, Record
-from .secret_keys import SecretKeys
-
-DATA_KEY = f"{RESERVED_PREFIX}key"
-"""The field of the encrypted data key."""
+from .keyring import Cipher, Keyring, SecretKeys
+from .record import Patch, Record
+from .reserved_fields import DATA_KEY_FIELD
 
 _DATA_KEY_BYTES = 32
 _UNREADABLE = "!"
@@ -34,7 +32,7 @@ class EncryptedCodec(JSONCodec):
     with raises `DecodeError` when it is read.
 
     :param keys: secret keys, the newest first, each a str or bytes of 32 characters or more. The first
-        encrypts, all decrypt; a session under an old one gets under the new one with its next write.
+        encrypts, all decrypt; the data key of a session is encrypted under the first key at its next write.
     :param allow_nan: as for `JSONCodec`.
     :raises ConfigurationError: there is no key, or one is too short, or `cryptography` is not installed.
     """
@@ -49,9 +47,9 @@ class EncryptedCodec(JSONCodec):
         """Return the seal of a session that begins."""
         return Seal(self._keyring, os.urandom(_DATA_KEY_BYTES))
 
-    def find_seal(self, key: str, record: Record) -> Seal | None:
+    def find_seal(self, id_hash: str, record: Record) -> Seal | None:
         """Return the seal of a stored session, or None if it is not encrypted for this place by one of the keys."""
-        data_key = self._keyring.decrypt(record.values.get(DATA_KEY, ""), key.encode())
+        data_key = self._keyring.decrypt(record.fields.get(DATA_KEY_FIELD, ""), id_hash.encode())
         return None if data_key is None else Seal(self._keyring, *data_key)
 
 
@@ -68,20 +66,21 @@ class Seal:
         self._sealed: dict[tuple[str, str], str] = {}
 
     def open(self, record: Record) -> Record:
-        """Return the record with its values decrypted."""
-        return replace(record, values={n: self._open(n, t) for n, t in record.values.items() if n != DATA_KEY})
+        """Return the record with its texts decrypted."""
+        fields = {name: self._open(name, text) for name, text in record.fields.items() if name != DATA_KEY_FIELD}
+        return replace(record, fields=fields)
 
-    def close(self, key: str, record: Record) -> Record:
-        """Return the record with its values encrypted, for the session of a key."""
-        return replace(record, values=self._close(record.values) | self._wrapped(key))
+    def close(self, id_hash: str, record: Record) -> Record:
+        """Return the record with its texts encrypted, for the session of an ID hash."""
+        return replace(record, fields=self._close(record.fields) | self._wrapped(id_hash))
 
-    def close_patch(self, key: str, new_key: str | None, patch: Patch) -> Patch:
-        """Return the patch with its texts encrypted; `new_key` is where the session moves, if it does."""
+    def close_patch(self, id_hash: str, new_id_hash: str | None, patch: Patch) -> Patch:
+        """Return the patch with its texts encrypted; `new_id_hash` is where the session moves, if it does."""
         # The very text that was loaded is expected; a second encryption of it would be another.
         expect = {name: None if text is None else self._sealed_text(name, text) for name, text in patch.expect.items()}
         texts = self._close(patch.set)
-        if new_key is not None or patch.clear or self._is_outdated:
-            texts |= self._wrapped(new_key or key)
+        if new_id_hash is not None or self._is_outdated:
+            texts |= self._wrapped(new_id_hash or id_hash)
         return replace(patch, set=texts, expect=expect)
 
     def _open(self, name: str, text: str) -> str:
@@ -99,5 +98,5 @@ class Seal:
             sealed = self._sealed[name, text] = self._cipher.encrypt(text.encode(), name.encode())
         return sealed
 
-    def _wrapped(self, key: str) -> dict[str, str]:
-        return {DATA_KEY: self._keyring.encrypt(self._data_key, key.encode())}
+    def _wrapped(self, id_hash: str) -> dict[str, str]:
+        return {DATA_KEY_FIELD: self._keyring.encrypt(self._data_key, id_hash.encode())}

@@ -1,19 +1,20 @@
-"""Session IDs on their way through the client: as they are, signed, or encrypted.
+"""Session IDs on their way through the client: signed, or encrypted.
 
 An ID is unguessable by itself. Protection keeps forged ones from costing a look into the store, and
-makes every session cookie worthless at once when its key is withdrawn.
+makes every session cookie worthless at once when its key is withdrawn. Under each key an ID has one
+protected form (signed) or one that only this side can make (encrypted); any other text is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from typing import Protocol
 
-from .encryption import Keyring
 from .errors import ConfigurationError
-from .identifiers import is_session_id
-from .secret_keys import SecretKeys, check_secret_keys
+from .keyring import Keyring, SecretKeys, check_secret_keys
+from .session_ids import is_well_formed
 
 
 class Protection(Protocol):
@@ -37,25 +38,30 @@ class Signed:
     def __init__(self, keys: SecretKeys, name: str) -> None:
         checked = check_secret_keys("signing_keys", keys)
         try:
-            from itsdangerous import BadSignature, Signer
+            from itsdangerous import Signer
         except ImportError as error:
             raise ConfigurationError("signing_keys needs itsdangerous: pip install 'wsgisessions[crypto]'") from error
-        # itsdangerous takes the oldest first.
         salt = f"wsgisessions cookie {name}".encode()
-        self._signer = Signer(checked[::-1], salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
-        self._bad_signature = BadSignature
+        self._signers = [
+            Signer(key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256) for key in checked
+        ]
 
     def protect(self, session_id: str) -> str:
         """Return the signed ID."""
-        return self._signer.sign(session_id).decode()
+        return self._signers[0].sign(session_id).decode()
 
     def reveal(self, text: str) -> tuple[str, bool] | None:
-        """Return the ID if the signature is by one of the keys."""
-        try:
-            session_id = self._signer.unsign(text).decode()
-        except (self._bad_signature, UnicodeError):
+        """Return the ID if the text is the very one that a key makes of it.
+
+        itsdangerous' own check reads several texts as one signature: it ignores base64's unused bits.
+        """
+        session_id = text.partition(".")[0]
+        if not is_well_formed(session_id):
             return None
-        return session_id, self.protect(session_id) != text
+        for number, signer in enumerate(self._signers):
+            if hmac.compare_digest(signer.sign(session_id), text.encode()):
+                return session_id, number > 0
+        return None
 
 
 class Encrypted:
@@ -79,15 +85,14 @@ class Encrypted:
 
 
 _PLAUSIBLE = re.compile(r"[A-Za-z0-9_.-]{60,100}", re.ASCII).fullmatch
-_MOST_ATTEMPTS = 3
 
 
-def reveal_all(protection: Protection, texts: list[str]) -> list[tuple[str, bool]]:
-    """Return the IDs in the first plausible texts; an empty one stands for each that holds none.
+def reveal_all(protection: Protection, texts: list[str], limit: int) -> list[tuple[str, bool]]:
+    """Return the IDs in the first `limit` plausible texts; an empty one if there are texts, but no ID.
 
     A client can send any number of cookies, and each attempt costs a computation.
     """
-    plausible = [text for text in texts if _PLAUSIBLE(text)][:_MOST_ATTEMPTS]
+    plausible = [text for text in texts if _PLAUSIBLE(text)][:limit]
     revealed = [protection.reveal(text) for text in plausible]
-    found = [each for each in revealed if each is not None and is_session_id(each[0])]
+    found = [each for each in revealed if each is not None and is_well_formed(each[0])]
     return found or ([("", False)] if texts else [])

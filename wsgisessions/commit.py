@@ -1,0 +1,448 @@
+"""What a commit does: the table in docs/commit.md as one function that decides, and one that carries it out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum, auto
+
+import msgspec
+from msgspec.structs import replace
+
+from .changes import Difference
+from .conflicts import Applied, apply_patch, check_size
+from .errors import SessionInterrupted
+from .expiry import Expiry, dump_expiry
+from .loading import load, load_mark
+from .moved_marks import claim_mark, is_claimed, leave_mark, take_back_mark
+from .options import Settings
+from .owner_sessions import end_oldest
+from .owners import app_owner
+from .record import Outcome, Patch, Record
+from .request_state import Ending, Phase, Presented, RequestSession, RequestState, Stored, Told
+from .reserved_fields import CLIENT_FIELD, EXPIRY_FIELD
+from .session_ids import SessionID
+from .session_info import client_of, dump_client
+from .transports import MOST_TRIED
+
+# --- what is decided
+
+
+class Result(Enum):
+    """What became of the app."""
+
+    SUCCEEDED = auto()
+    FAILED = auto()
+    """It answered 5xx: no data is saved, and the client can still be told of a new ID."""
+    RAISED = auto()
+    """It raised, or never came to its headers: no data is saved, and the client can be told nothing."""
+
+
+class Change(Enum):
+    """What the app did to the keys."""
+
+    NOTHING = auto()
+    FIELDS = auto()
+    EMPTIED = auto()
+    """It removed the last key of a session without an owner."""
+
+
+class Asked(Enum):
+    """What the app asked for beside that; the later ones include the earlier."""
+
+    NOTHING = auto()
+    EXPIRY = auto()
+    NEW_ID = auto()
+    LOGIN = auto()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known of a request when its session is committed."""
+
+    state: RequestState
+    presented: Presented
+    ending: Ending
+    change: Change
+    asked: Asked
+    result: Result
+    phase: Phase
+    is_touch_due: bool
+
+
+class Step(Enum):
+    """One command that the store is given."""
+
+    LEAVE_MARK = "1 create (the mark)"
+    DELETE = "1 delete"
+    CREATE = "1 create"
+    UPDATE = "1 update"
+    RENAME = "1 rename"
+    TOUCH = "1 update (the touch)"
+    DELETE_IF_EMPTY = "1 delete if it is still empty"
+
+
+class Decision(Enum):
+    """What the store is asked, step by step, and what the client is told when that is done."""
+
+    NOTHING = ((), "none")
+    TOUCH = ((Step.TOUCH,), "`Set-Cookie` if the cookie has a Max-Age")
+    UPDATE = ((Step.UPDATE,), "`Set-Cookie` where its Max-Age changes")
+    UPDATE_AND_DELETE_IF_EMPTY = ((Step.UPDATE, Step.DELETE_IF_EMPTY), "removal cookie if it was deleted")
+    CREATE = ((Step.CREATE,), "`Set-Cookie`")
+    MARK_AND_CREATE = ((Step.LEAVE_MARK, Step.CREATE), "new `Set-Cookie`")
+    RENAME = ((Step.LEAVE_MARK, Step.RENAME), "new `Set-Cookie`")
+    RENAME_AND_DELETE_IF_EMPTY = (
+        (Step.LEAVE_MARK, Step.RENAME, Step.DELETE_IF_EMPTY),
+        "new `Set-Cookie`; removal cookie if it was deleted",
+    )
+    DELETE = ((Step.DELETE,), "removal cookie")
+    DELETE_AND_CREATE = ((Step.DELETE, Step.CREATE), "new `Set-Cookie`")
+    MARK_DELETE_AND_CREATE = ((Step.LEAVE_MARK, Step.DELETE, Step.CREATE), "new `Set-Cookie`")
+    INTERRUPT = ((), "400 `SessionInterrupted`")
+    UNDELIVERABLE = ((), "an error in the log")
+
+    def __init__(self, steps: tuple[Step, ...], headers: str) -> None:
+        self.steps = steps
+        self.headers = headers
+
+
+def decide(known: Known) -> Decision:
+    """Return what a commit does."""
+    if known.result is not Result.SUCCEEDED:
+        return _decide_failed(known)
+    if known.ending is not Ending.NOTHING:
+        return _decide_ended(known)
+    if known.state is RequestState.STORED:
+        return _decide_stored(known)
+    starts_session = known.change is Change.FIELDS or known.asked is Asked.LOGIN
+    if known.state is RequestState.MOVED:
+        if known.asked is Asked.LOGIN:
+            return Decision.CREATE
+        return Decision.NOTHING if known.change is Change.NOTHING else Decision.INTERRUPT
+    if not starts_session:
+        return Decision.NOTHING
+    if known.phase is not Phase.WAITING:
+        return Decision.UNDELIVERABLE
+    if known.asked is Asked.LOGIN and known.presented is Presented.WELL_FORMED:
+        return Decision.MARK_AND_CREATE
+    return Decision.CREATE
+
+
+def _decide_failed(known: Known) -> Decision:
+    """A failed request saves no data; what protects the visitor still happens."""
+    if known.ending is Ending.FLUSHED:
+        return Decision.DELETE
+    if known.asked is Asked.NEW_ID and known.state is RequestState.STORED and known.result is Result.FAILED:
+        return Decision.RENAME
+    return Decision.NOTHING
+
+
+def _decide_ended(known: Known) -> Decision:
+    """The session that was presented ends; what was written since is a new one."""
+    if known.change is not Change.FIELDS and known.asked is not Asked.LOGIN:
+        return Decision.DELETE
+    if known.phase is not Phase.WAITING:
+        return Decision.UNDELIVERABLE
+    if known.presented is Presented.WELL_FORMED and (
+        known.ending is Ending.CLEARED or known.asked is Asked.LOGIN
+    ):
+        return Decision.MARK_DELETE_AND_CREATE
+    return Decision.DELETE_AND_CREATE
+
+
+def _decide_stored(known: Known) -> Decision:
+    """The store has the session."""
+    if known.asked in (Asked.NEW_ID, Asked.LOGIN):
+        return Decision.RENAME if known.change is not Change.EMPTIED else Decision.RENAME_AND_DELETE_IF_EMPTY
+    if known.change is Change.EMPTIED:
+        return Decision.UPDATE_AND_DELETE_IF_EMPTY
+    if known.change is Change.FIELDS or known.asked is Asked.EXPIRY:
+        return Decision.UPDATE
+    return Decision.TOUCH if known.is_touch_due else Decision.NOTHING
+
+
+# --- carrying it out
+
+
+def commit(settings: Settings, current: RequestSession, result: Result = Result.SUCCEEDED) -> Told:
+    """Write what changed in a session, and return what the client must be told.
+
+    :raises SessionConflict: another request changed a guarded key meanwhile.
+    :raises SessionInterrupted: the session that was read is gone, or has moved.
+    :raises SessionTooLarge: it would exceed `max_bytes`.
+    :raises EncodeError: a nested value can no longer be encoded.
+    :raises LockLost: the lease of `session.lock()` ran out.
+    :raises StoreError: the store failed.
+    """
+    with current.lock:
+        if result is not Result.SUCCEEDED:
+            _drop_changes(current, result)
+        if current.state is RequestState.UNLOADED and asks_something(current):
+            load(settings, current)
+        changes = current.changes
+        difference = changes.difference() if changes.assigned or changes.removed or changes.live else None
+        decision = decide(_known(settings, current, difference, result))
+        if decision.steps:
+            _carry_out(settings, current, decision, difference or Difference({}))
+        elif decision is Decision.INTERRUPT:
+            raise _interrupted()
+        elif decision is Decision.UNDELIVERABLE:
+            current.require_delivery("starting a new session")
+        return current.told
+
+
+def asks_something(current: RequestSession, of_changes: bool | None = None) -> bool:
+    """Tell whether a commit may have something to write.
+
+    :param of_changes: whether a key has changed; without it, whether one may have.
+    """
+    changes = current.changes
+    return bool(
+        (changes.assigned or changes.removed or changes.live if of_changes is None else of_changes)
+        or current.changes_id
+        or current.new_expiry is not None
+        or current.new_owner is not None
+        or current.ending is not Ending.NOTHING
+    )
+
+
+def _drop_changes(current: RequestSession, result: Result) -> None:
+    changes_id = current.changes_id and result is Result.FAILED
+    current.undo()
+    current.changes_id = changes_id
+
+
+def _known(settings: Settings, current: RequestSession, difference: Difference | None, result: Result) -> Known:
+    change = Change.NOTHING
+    if difference is not None:
+        is_emptied = not difference.set and current.owner is None and current.changes.is_empty()
+        change = Change.EMPTIED if is_emptied else Change.FIELDS
+    asked = Asked.NOTHING
+    if current.new_owner is not None:
+        asked = Asked.LOGIN
+    elif current.changes_id:
+        asked = Asked.NEW_ID
+    elif current.new_expiry is not None:
+        asked = Asked.EXPIRY
+    is_touch_due = (
+        difference is None
+        and current.stored is not None
+        and current.renews_on_read
+        and _new_deadline(settings, current, current.stored.record) is not None
+    )
+    presented = Presented.WELL_FORMED if current.ended else current.presented
+    return Known(
+        current.state, presented, current.ending, change, asked, result, current.exchange.phase, is_touch_due
+    )
+
+
+def _carry_out(settings: Settings, current: RequestSession, decision: Decision, difference: Difference) -> None:
+    """Give the store its commands, in the order of the decision."""
+    is_marked_here = False
+    for step in decision.steps:
+        if step is Step.UPDATE:
+            _update(settings, current, difference)
+        elif step is Step.CREATE:
+            _create(settings, current)
+        elif step is Step.TOUCH:
+            _apply(settings, current, difference, None)
+        elif step is Step.LEAVE_MARK:
+            is_marked_here = _leave_marks(settings, current)
+        elif step is Step.RENAME:
+            _rename(settings, current, difference, is_marked_here)
+        elif step is Step.DELETE:
+            _delete_ended(settings, current)
+        else:
+            _delete_if_empty(settings, current)
+
+
+def _delete_ended(settings: Settings, current: RequestSession) -> None:
+    while current.ended:
+        settings.store.delete(current.ended[-1].id_hash)
+        current.ended.pop()
+    if current.lost_owner and current.new_owner is None and current.changes.assigned:
+        settings.warn_once(
+            "lost owner",
+            "session.clear() ended a session that had an owner, and what was written afterwards started one without:"
+            " the visitor is signed out. To change the ID and keep the session, call session.cycle_id(); to sign in"
+            " again, session.login(owner)",
+        )
+    current.forget_ending()
+    current.candidates = []
+    current.has_saved = True
+    current.told = Told.REMOVED
+
+
+def _leave_marks(settings: Settings, current: RequestSession) -> bool:
+    """Mark the IDs that are about to be no more; tell whether no parallel request had done so."""
+    if current.stored is not None:
+        return leave_mark(settings, current.stored.session_id, _left_behind(current, current.stored))
+    dead = current.ended or current.candidates
+    return all([leave_mark(settings, session_id) for session_id in dead[:MOST_TRIED]])
+
+
+def _left_behind(current: RequestSession, stored: Stored) -> dict[str, str]:
+    """Return what a mark holds: before the login of a visitor who was not signed in, the texts as they were."""
+    is_first_login = current.new_owner is not None and stored.record.owner is None
+    return dict(current.changes.base) if is_first_login else {}
+
+
+def _create(settings: Settings, current: RequestSession) -> None:
+    texts = current.changes.texts()
+    check_size(settings, texts)
+    now = settings.clock()
+    deadline = _expiry_of(settings, current).deadline(now, now)
+    record = Record({**texts, **_own_fields(settings, current)}, now, now, deadline, current.new_owner)
+    seal = None if settings.encryption is None else settings.encryption.new_seal()
+    while True:
+        session_id = SessionID.new(settings.namespace)
+        sealed = record if seal is None else seal.close(session_id.id_hash, record)
+        if settings.store.create(session_id.id_hash, sealed):
+            break
+    stored = Stored(session_id, record, seal)
+    current.candidates = []
+    current.own_fields = {}
+    current.settle(stored, record.fields)
+    current.told = Told.ISSUED
+    if record.owner is not None:
+        end_oldest(settings, record.owner, stored)
+
+
+def _update(settings: Settings, current: RequestSession, difference: Difference) -> None:
+    applied = _apply(settings, current, difference, None)
+    if applied.outcome is Outcome.GONE:
+        _start_anew(settings, current)
+    elif applied.merged and current.owner is None and current.changes.is_empty():
+        _delete_if_empty(settings, current)
+
+
+def _rename(settings: Settings, current: RequestSession, difference: Difference, is_marked_here: bool) -> None:
+    stored = _require_stored(current)
+    left_behind = _left_behind(current, stored)
+    new_owner = current.new_owner
+    try:
+        applied = _apply(settings, current, difference, SessionID.new(settings.namespace))
+    except BaseException:
+        if is_marked_here:
+            take_back_mark(settings, stored.session_id)
+        raise
+    if applied.outcome is Outcome.DONE:
+        if not is_marked_here:
+            claim_mark(settings, stored.session_id, left_behind)
+    elif new_owner is not None:
+        # A double click: this login is one beside the other, with the same cart. If nobody has moved the session,
+        # it was ended, and nothing of it lives on.
+        has_moved = not is_marked_here or is_claimed(settings, stored.session_id)
+        if has_moved:
+            current.lose_id()
+        else:
+            current.become_new()
+        _create(settings, current)
+    elif difference.set or difference.remove or current.new_expiry is not None:
+        raise _interrupted()
+    else:
+        # The second of two cycle_id() at once: the ID has changed.
+        current.changes_id = False
+        current.lose_id()
+
+
+def _start_anew(settings: Settings, current: RequestSession) -> None:
+    """Put what was written without a look inside into a new session, the old one being gone."""
+    if current.was_read or load_mark(settings, _require_stored(current).session_id) is not None:
+        raise _interrupted()
+    current.become_new()
+    if current.changes.assigned:
+        current.require_delivery("starting a new session")
+        _create(settings, current)
+
+
+def _apply(
+    settings: Settings, current: RequestSession, difference: Difference, new_id: SessionID | None
+) -> Applied:
+    """Apply what changed as one patch, and move the session to a new ID if there is one."""
+    stored = _require_stored(current)
+    changes = current.changes
+    if settings.max_bytes is not None and (difference.set or difference.remove):
+        check_size(settings, changes.texts())
+    asks = current.new_owner is not None or current.new_expiry is not None
+    patch = Patch(
+        {**difference.set, **_own_fields(settings, current)} if asks else difference.set,
+        difference.remove,
+        {} if settings.is_guarded is None else changes.expectations(difference, settings.is_guarded),
+        _new_deadline(settings, current, stored.record),
+        current.new_owner,
+        None if current.held_lock is None else current.held_lock.token,
+    )
+    applied = apply_patch(settings, stored.session_id.id_hash, patch, new_id and new_id.id_hash, stored.seal)
+    if applied.outcome is Outcome.DONE:
+        _note_applied(settings, current, stored, applied, new_id)
+    return applied
+
+
+def _note_applied(
+    settings: Settings, current: RequestSession, stored: Stored, applied: Applied, new_id: SessionID | None
+) -> None:
+    patch, record = applied.patch, stored.record
+    if new_id is not None or current.new_expiry is not None:
+        current.told = Told.ISSUED
+    if patch.expires_at is not None:
+        record = replace(record, expires_at=patch.expires_at, touched_at=settings.clock())
+        if _expiry_of(settings, current).outlives_browser:
+            current.told = Told.ISSUED
+    if patch.owner is not None:
+        record = replace(record, owner=patch.owner)
+    fields = patch.applied_to(current.changes.base)
+    new_stored = Stored(new_id or stored.session_id, record, stored.seal)
+    current.settle(new_stored, fields, applied.merged)
+    if patch.owner is not None:
+        end_oldest(settings, patch.owner, new_stored)
+
+
+def _delete_if_empty(settings: Settings, current: RequestSession) -> None:
+    # Another request may be filling it: the store looks once more, in the statement that deletes.
+    stored = current.stored
+    if stored is not None and settings.store.delete(stored.session_id.id_hash, if_empty=True):
+        current.candidates = []
+        current.become_new()
+        current.told = Told.REMOVED
+
+
+def _own_fields(settings: Settings, current: RequestSession) -> dict[str, str]:
+    """Return the reserved fields that the session is to have."""
+    fields: dict[str, str] = {}
+    if current.expiry is not None:
+        fields[EXPIRY_FIELD] = dump_expiry(current.expiry)
+    if current.new_owner is not None and settings.keep_client is not None:
+        owner = app_owner(current.new_owner, settings.namespace)
+        fields[CLIENT_FIELD] = dump_client(client_of(current.exchange.environ), settings.keep_client, owner)
+    return fields
+
+
+def _expiry_of(settings: Settings, current: RequestSession) -> Expiry:
+    return current.expiry or settings.expiry
+
+
+def _new_deadline(settings: Settings, current: RequestSession, record: Record) -> datetime | None:
+    """Return the deadline to set, or None while the record's is good enough."""
+    expiry, now = _expiry_of(settings, current), settings.clock()
+    if current.new_expiry is not None:
+        return expiry.deadline(record.created_at, now)
+    if expiry.touch_interval is None or now - record.touched_at < expiry.touch_interval:
+        return None
+    if expiry.outlives_browser and current.exchange.phase is not Phase.WAITING:
+        # The cookie would not last as long.
+        return None
+    deadline = expiry.deadline(record.created_at, now)
+    return None if deadline == record.expires_at else deadline
+
+
+def _require_stored(current: RequestSession) -> Stored:
+    if current.stored is None:
+        raise AssertionError("only a session that the store has is patched")
+    return current.stored
+
+
+def _interrupted() -> SessionInterrupted:
+    return SessionInterrupted(
+        "the session was deleted or ran out, or a parallel request gave it a new ID, while this one was changing it;"
+        " nothing was saved"
+    )

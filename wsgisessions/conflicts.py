@@ -1,0 +1,170 @@
+"""Getting one patch into the store, and merging it with what other requests changed meanwhile."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, suppress
+
+import msgspec
+from msgspec.structs import replace
+
+from .encryption_at_rest import Seal
+from .errors import LockLost, LockTimeout, SessionConflict, SessionTooLarge
+from .leases import leased
+from .options import Settings
+from .record import Outcome, Patch, Record
+from .reserved_fields import split_fields
+
+_MOST_ROUNDS = 10
+_LONGEST_PAUSE = 0.02
+_TURN_TIMEOUT = 10.0
+_TURN_LEASE = 5.0
+_CONTESTED_SECONDS = 1.0
+
+
+class Applied(msgspec.Struct, eq=False):
+    """What became of a patch, which patch it was in the end, and which of its fields were merged."""
+
+    outcome: Outcome
+    patch: Patch
+    merged: Collection[str] = ()
+
+
+def apply_patch(settings: Settings, id_hash: str, mine: Patch, new_id_hash: str | None, seal: Seal | None) -> Applied:
+    """Apply a patch, and move the session to `new_id_hash` if there is one.
+
+    One round trip; two more for each round of merging, ten rounds at most. While rivals are about, two
+    more for taking turns.
+
+    :raises SessionConflict: a guarded field was changed and cannot be merged.
+    :raises LockLost: the patch's lease is not running any more.
+    """
+    if mine.expect or mine.token is not None:
+        return _apply_guarded(settings, id_hash, mine, new_id_hash, seal)
+    return Applied(_send(settings, id_hash, new_id_hash, mine, seal), mine)
+
+
+def check_size(settings: Settings, texts: Mapping[str, str]) -> None:
+    """Refuse a session that takes too much.
+
+    :raises SessionTooLarge: its keys and texts are more than `max_bytes`.
+    """
+    if settings.max_bytes is None:
+        return
+    size = sum(len(key.encode()) + len(text.encode()) for key, text in texts.items())
+    if size > settings.max_bytes:
+        raise SessionTooLarge(
+            f"the session would take {size} bytes, and max_bytes is {settings.max_bytes}; nothing was saved."
+            " Keep large data elsewhere and its ID in the session"
+        )
+
+
+def _apply_guarded(
+    settings: Settings, id_hash: str, mine: Patch, new_id_hash: str | None, seal: Seal | None
+) -> Applied:
+    patch, merged = mine, frozenset[str]()
+    current = id_hash
+
+    def current_id_hash() -> str:
+        return current
+
+    with ExitStack() as turn:
+        has_turn = mine.token is not None
+        if id_hash in _contested and not has_turn:
+            has_turn = _take_turn(settings, turn, current_id_hash)
+        for round_number in range(_MOST_ROUNDS):
+            outcome = _send(settings, id_hash, new_id_hash, patch, seal)
+            if outcome is not Outcome.CONFLICT:
+                # The lease has moved along, and is let go where it is.
+                current = new_id_hash if outcome is Outcome.DONE and new_id_hash is not None else id_hash
+                return Applied(outcome, patch, merged)
+            if mine.token is None and settings.merges.keys().isdisjoint(mine.expect):
+                raise _conflict(mine.expect)
+            if round_number > 1:
+                # Rounds in quick succession meet the same burst of a rival that has not had to take turns yet.
+                time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 -- jitter guards no secret
+            if round_number > 0 and not has_turn:
+                has_turn = _take_turn(settings, turn, current_id_hash)
+            record = settings.store.load(id_hash)
+            if record is None:
+                return Applied(Outcome.GONE, patch, merged)
+            patch, merged = _rebase(settings, mine, record if seal is None else seal.open(record))
+            _contested.add(id_hash)
+    raise SessionConflict(
+        f"other requests changed the same session keys {_MOST_ROUNDS} times in a row; nothing was saved"
+    )
+
+
+def _send(settings: Settings, id_hash: str, new_id_hash: str | None, patch: Patch, seal: Seal | None) -> Outcome:
+    if seal is not None:
+        patch = seal.close_patch(id_hash, new_id_hash, patch)
+    if new_id_hash is None:
+        return settings.store.update(id_hash, patch)
+    return settings.store.rename(id_hash, new_id_hash, patch)
+
+
+def _take_turn(settings: Settings, turn: ExitStack, id_hash: Callable[[], str]) -> bool:
+    with suppress(LockTimeout):
+        turn.enter_context(leased(settings.store, id_hash, _TURN_TIMEOUT, _TURN_LEASE))
+    return True
+
+
+def _rebase(settings: Settings, mine: Patch, record: Record) -> tuple[Patch, frozenset[str]]:
+    """Return my changes on top of what is stored now, and the fields that were merged."""
+    theirs = {name: record.fields.get(name) for name in mine.expect}
+    contested = {name for name, text in theirs.items() if text != mine.expect[name]}
+    if not contested and mine.token is not None:
+        raise LockLost("the lease of session.lock() ran out before the commit; nothing was saved")
+    merged = {name: _merge(settings, name, mine, theirs[name]) for name in contested}
+    kept = {name: text for name, text in mine.set.items() if name not in contested}
+    patch = replace(
+        mine,
+        set=kept | {name: text for name, text in merged.items() if text is not None},
+        remove=(set(mine.remove) - contested) | {name for name, text in merged.items() if text is None},
+        expect=theirs,
+    )
+    check_size(settings, split_fields(patch.applied_to(record.fields))[0])
+    return patch, frozenset(contested)
+
+
+def _merge(settings: Settings, key: str, mine: Patch, theirs: str | None) -> str | None:
+    rule = settings.merges.get(key)
+    if rule is None:
+        raise _conflict([key])
+    texts = (mine.expect[key], mine.set.get(key), theirs)
+    sides = [None if text is None else settings.codec.decode(text) for text in texts]
+    try:
+        value = rule(*sides)
+    except ValueError as error:
+        raise SessionConflict(f"two changes of the session key {key!r} cannot be merged; nothing was saved") from error
+    return None if value is None else settings.codec.encode(value)
+
+
+def _conflict(keys: Collection[str]) -> SessionConflict:
+    names = " or ".join(f"session key {key!r}" for key in keys)
+    return SessionConflict(f"another request changed {names} after this one read it; nothing was saved")
+
+
+class ContestedSessions:
+    """The sessions of which a commit of this process has met a rival within the last second.
+
+    Writers that only try again can starve one another. Those that have met a rival take turns from
+    their next commit on, so the one whose turn it is gets through.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def add(self, id_hash: str) -> None:
+        """Remember a session, and forget those of which a second has passed."""
+        now = time.monotonic()
+        self._until = {each: until for each, until in list(self._until.items()) if until > now}
+        self._until[id_hash] = now + _CONTESTED_SECONDS
+
+    def __contains__(self, id_hash: str) -> bool:
+        return self._until.get(id_hash, 0.0) > time.monotonic()
+
+
+_contested = ContestedSessions()

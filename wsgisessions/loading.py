@@ -1,0 +1,49 @@
+"""Finding the session that a client presents, or the mark that says that it has moved."""
+
+from __future__ import annotations
+
+import logging
+
+from .options import Settings
+from .record import Record
+from .request_state import RequestSession
+from .session_ids import SessionID, moved_hash
+from .transports import MOST_TRIED
+
+_logger = logging.getLogger("wsgisessions")
+
+
+def load(settings: Settings, current: RequestSession) -> None:
+    """Find the session, one round trip for each ID that is tried; where none is live, one more for each one's mark.
+
+    :raises StoreError: the store failed.
+    """
+    tried = current.candidates[:MOST_TRIED]
+    for session_id in tried:
+        record = settings.store.load(session_id.id_hash)
+        if record is None:
+            continue
+        if settings.encryption is None:
+            current.become_stored(session_id, record, None)
+            return
+        seal = settings.encryption.find_seal(session_id.id_hash, record)
+        if seal is not None:
+            current.become_stored(session_id, seal.open(record), seal)
+            return
+        _logger.warning("a stored session is not encrypted by one of the codec's keys; the visitor gets a new one")
+    for session_id in tried:
+        mark = load_mark(settings, session_id)
+        if mark is not None:
+            current.become_moved(mark)
+            return
+    current.become_new()
+
+
+def load_mark(settings: Settings, session_id: SessionID) -> Record | None:
+    """Return the mark that a parallel request has left at an ID which it changed, or None. One round trip."""
+    id_hash = moved_hash(session_id.id_hash)
+    mark = settings.store.load(id_hash)
+    if mark is None or settings.encryption is None:
+        return mark
+    seal = settings.encryption.find_seal(id_hash, mark)
+    return None if seal is None else seal.open(mark)

@@ -1,0 +1,286 @@
+"""One session within one request: what was presented, found and asked for, and what the client must be told.
+
+`Session` guards it with its lock; `loading.py` and `commit.py` move it from state to state.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .changes import Changes
+from .codec import Codec
+from .encryption_at_rest import Seal
+from .errors import DecodeError, SessionError
+from .expiry import Expiry, load_expiry
+from .record import Record
+from .reserved_fields import EXPIRY_FIELD, RESERVED_FIELDS, split_fields
+from .session_ids import SessionID, is_well_formed
+from .transports import MOST_TRIED, Transport
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_MOST_ENDED = 20
+
+_logger = logging.getLogger("wsgisessions")
+
+
+class Phase(Enum):
+    """Where the response is."""
+
+    WAITING = auto()
+    """Its headers are kept back, so the client can still be told of a new ID."""
+    SENT = auto()
+    """Its headers have left."""
+    REPLACED = auto()
+    """The app failed, or its response was replaced: nothing more of the app's is sent or saved."""
+
+
+class Presented(Enum):
+    """What the client sent as session IDs."""
+
+    NOTHING = auto()
+    MALFORMED = auto()
+    """Something that no session of ours can have as its ID."""
+    WELL_FORMED = auto()
+
+
+class RequestState(Enum):
+    """What is known of the session."""
+
+    UNLOADED = auto()
+    """The store has not been asked."""
+    NEW = auto()
+    """The store has none of the presented sessions, or this request ends the one that it had."""
+    STORED = auto()
+    """The store has it."""
+    MOVED = auto()
+    """A parallel request has given it another ID, which only that request's client is told."""
+
+
+class Ending(Enum):
+    """What the request does to the session that was presented."""
+
+    NOTHING = auto()
+    CLEARED = auto()
+    """It ends, unless the request fails."""
+    FLUSHED = auto()
+    """It ends, whatever becomes of the request."""
+
+
+class Told(Enum):
+    """What the response tells the client."""
+
+    NOTHING = auto()
+    ISSUED = auto()
+    """The ID that the session has now, under its present deadline."""
+    REMOVED = auto()
+    """To forget the ID that it presents."""
+
+
+class Exchange(msgspec.Struct, eq=False):
+    """A request and its response, as its session sees them.
+
+    All `Session` objects of one exchange are the same session, each framework's in its own class.
+    """
+
+    transport: Transport
+    environ: WSGIEnvironment
+    phase: Phase = Phase.WAITING
+    current: RequestSession | None = None
+    """None until the session is used."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.phase.name}>"
+
+
+class Stored(msgspec.Struct, eq=False):
+    """A session that the store has, as this request knows it."""
+
+    session_id: SessionID
+    record: Record
+    seal: Seal | None = None
+
+
+class HeldLock(msgspec.Struct, eq=False):
+    """The session's lock, held by a thread of this request."""
+
+    token: str
+    thread: int
+
+    def __repr__(self) -> str:
+        return "<HeldLock>"
+
+
+class RequestSession(msgspec.Struct, eq=False):
+    """Which session this is, and what the request does to it."""
+
+    exchange: Exchange
+    namespace: str
+    changes: Changes
+    presented: Presented
+    candidates: list[SessionID]
+    """The well-formed IDs that were presented, the one that was found before the others."""
+    lock: threading.RLock = msgspec.field(default_factory=threading.RLock)
+    state: RequestState = RequestState.UNLOADED
+    stored: Stored | None = None
+    own_fields: Mapping[str, str] = {}
+    own_expiry: Expiry | None = None
+    new_expiry: Expiry | None = None
+    new_owner: str | None = None
+    changes_id: bool = False
+    was_read: bool = False
+    """Whether the app knows what is inside: if the session is gone then, its changes are refused."""
+    renews_on_read: bool = True
+    ending: Ending = Ending.NOTHING
+    ended: list[SessionID] = []
+    """The IDs of the sessions that a commit deletes."""
+    lost_owner: bool = False
+    """Whether an owned session was cleared."""
+    told: Told = Told.NOTHING
+    held_lock: HeldLock | None = None
+    has_saved: bool = False
+
+    @classmethod
+    def begin(cls, exchange: Exchange, codec: Codec, namespace: str) -> RequestSession:
+        """Read what the client presents, and ask no store yet."""
+        texts = exchange.transport.read(exchange.environ, MOST_TRIED)
+        if not texts:
+            return cls(exchange, namespace, Changes(codec), Presented.NOTHING, [])
+        candidates = [SessionID(text, namespace) for text in texts if is_well_formed(text)][:MOST_TRIED]
+        presented = Presented.WELL_FORMED if candidates else Presented.MALFORMED
+        return cls(exchange, namespace, Changes(codec), presented, candidates)
+
+    def __repr__(self) -> str:
+        return f"<RequestSession {self.state.name} {self.changes!r}>"
+
+    @property
+    def owner(self) -> str | None:
+        """Whose session it will be after the commit, as the store names the owner."""
+        if self.new_owner is not None:
+            return self.new_owner
+        return None if self.stored is None else self.stored.record.owner
+
+    @property
+    def expiry(self) -> Expiry | None:
+        """When it will end after the commit, if not as the others do."""
+        return self.new_expiry or self.own_expiry
+
+    # --- what the store has
+
+    def become_stored(self, session_id: SessionID, record: Record, seal: Seal | None) -> None:
+        """Take a session that the store has."""
+        self.state = RequestState.STORED
+        self.stored = Stored(session_id, record, seal)
+        if self.candidates[0] is not session_id:
+            self.candidates = [session_id, *(each for each in self.candidates if each is not session_id)]
+        self._take_fields(record.fields)
+
+    def become_moved(self, mark: Record) -> None:
+        """Learn that a parallel request has changed the ID; what the session held before may be in the mark."""
+        self.state = RequestState.MOVED
+        self._take_fields(mark.fields)
+
+    def lose_id(self) -> None:
+        """Learn that a parallel request has changed the ID; what was loaded stays."""
+        self.state = RequestState.MOVED
+        self.stored = None
+
+    def become_new(self) -> None:
+        """Learn that the store has none of the presented sessions; what was written goes into a new one."""
+        self.state = RequestState.NEW
+        self.stored = None
+        self.own_fields = {}
+        self.own_expiry = None
+        self.changes_id = False
+        self.changes.base = {}
+
+    def become_unloaded(self) -> None:
+        """Forget what was loaded and changed."""
+        self.become_new()
+        self._drop_changes()
+        self.state = RequestState.UNLOADED
+
+    def settle(self, stored: Stored, fields: Mapping[str, str], merged: Iterable[str] = ()) -> None:
+        """Take what was committed as what the store has."""
+        before, self.stored = self.stored, stored
+        self.state = RequestState.STORED
+        if before is None or before.session_id is not stored.session_id:
+            dead = None if before is None else before.session_id
+            self.candidates = [stored.session_id, *(each for each in self.candidates if each is not dead)]
+        if self.own_fields or self.new_expiry is not None or self.new_owner is not None:
+            fields, own_fields = split_fields(fields)
+            self.own_fields = {**self.own_fields, **own_fields}
+        self.changes.commit(fields, merged)
+        self.has_saved = True
+        self.own_expiry = self.expiry
+        self._forget_intentions()
+
+    def _take_fields(self, fields: Mapping[str, str]) -> None:
+        if not fields.keys().isdisjoint(RESERVED_FIELDS):
+            fields, self.own_fields = split_fields(fields)
+            self.own_expiry = _stored_expiry(self.own_fields.get(EXPIRY_FIELD))
+        self.changes.base = fields
+
+    # --- what the app asks for
+
+    def end(self, ending: Ending) -> None:
+        """End the session, or all that may be it; what is written afterwards starts another."""
+        texts = self.exchange.transport.read(self.exchange.environ, _MOST_ENDED)
+        presented = [SessionID(text, self.namespace) for text in texts if is_well_formed(text)][:_MOST_ENDED]
+        for session_id in (*self.candidates, *presented):
+            if all(each.id_hash != session_id.id_hash for each in self.ended):
+                self.ended.append(session_id)
+        if self.ending is not Ending.FLUSHED and (self.ended or self.presented is not Presented.NOTHING):
+            self.ending = ending
+        self.lost_owner = self.lost_owner or (ending is Ending.CLEARED and self.owner is not None)
+        self.held_lock = None  # the lease goes with the session
+        self._drop_changes()
+        self.become_new()
+
+    def undo(self) -> None:
+        """Drop every change that is not committed; a flush stays."""
+        if self.ending is Ending.CLEARED:
+            self.forget_ending()
+            self.become_unloaded()
+        self._drop_changes()
+
+    def forget_ending(self) -> None:
+        """Know that what was to be ended has been, or will not be."""
+        self.ended = []
+        self.ending = Ending.NOTHING
+        self.lost_owner = False
+
+    def require_delivery(self, doing: str) -> None:
+        """Refuse what needs a response header, once none can be sent.
+
+        :raises SessionError: the headers have left.
+        """
+        if self.exchange.phase is not Phase.WAITING:
+            raise SessionError(
+                f"{doing} needs a response header, and the headers have left already; do it before the"
+                " response's first chunk is sent"
+            )
+
+    def _drop_changes(self) -> None:
+        self.changes.discard()
+        self._forget_intentions()
+
+    def _forget_intentions(self) -> None:
+        self.new_expiry = None
+        self.new_owner = None
+        self.changes_id = False
+
+
+def _stored_expiry(text: str | None) -> Expiry | None:
+    try:
+        return None if text is None else load_expiry(text)
+    except DecodeError:
+        _logger.warning("a session's own expiry cannot be read; the manager's applies", exc_info=True)
+        return None

@@ -1,0 +1,248 @@
+"""One response (PEP 3333): kept back until the session is committed, and then sent.
+
+The app's `start_response` is kept back and the session is committed as late as PEP 3333 allows: when
+the app has returned a list, a tuple or a `wsgi.file_wrapper`, which is handed on as it is; else just
+before the first chunk of the body, at the first `write()`, or at the end of an empty body.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from .commit import Result, commit
+from .error_responses import ERROR_STATUSES, error_response, log_replacement
+from .expiry import max_age
+from .options import Settings
+from .request_state import Exchange, Phase, RequestSession, Told
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import StartResponse
+
+Headers = list[tuple[str, str]]
+
+_logger = logging.getLogger("wsgisessions")
+
+
+class Response(Exchange, kw_only=True, eq=False):
+    """One request and its response: what the app told `start_response`, kept back until the commit."""
+
+    settings: Settings
+    server_start_response: StartResponse
+    before_issuing: Callable[[Exchange], None]
+    """Called before the client is given an ID."""
+    status: str = ""
+    headers: Headers = []
+    server_write: Callable[[bytes], object] | None = None
+
+    def start_response(
+        self, status: str, headers: Headers, exc_info: OptExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        """Keep the status and headers back; what the app calls instead of the server's."""
+        if self.status and exc_info is None:
+            raise AssertionError("start_response() was called a second time without exc_info (PEP 3333)")
+        if self.phase is not Phase.WAITING:
+            # With exc_info after the headers have left, the server raises it; after an empty chunk they may not have
+            # (PEP 3333, "Error Handling").
+            write = self.server_start_response(status, self._with_ours(headers), exc_info)
+            self.status = status
+            return write
+        self.status = status
+        self.headers = headers
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a chunk by the imperative way of PEP 3333, the headers before the first one."""
+        if self.phase is Phase.WAITING:
+            for chunk in self.send_headers() or ():
+                self._send(chunk)
+        if self.phase is not Phase.REPLACED:
+            self._send(data)
+
+    def send_headers(self) -> list[bytes] | None:
+        """Commit, and give the server the headers. Return the body instead of the app's, if that failed."""
+        if not self.status:
+            raise AssertionError("the app returned a body before it called start_response() (PEP 3333)")
+        headers = self.headers
+        if self.current is not None:
+            try:
+                commit(self.settings, self.current, Result.FAILED if self.status[0] == "5" else Result.SUCCEEDED)
+                headers = self._with_ours(headers)
+            except Exception as error:
+                return self._replace(error)
+        self.phase = Phase.SENT
+        self.server_write = self.server_start_response(self.status, headers)
+        return None
+
+    def answer(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the body of an app that has done its work, or what replaces it."""
+        replacement = None
+        if self.phase is Phase.WAITING:
+            if self.current is None and self.status:
+                # Nothing to commit, and nobody left who could touch the session: a twentieth faster than below.
+                self.phase = Phase.SENT
+                self.server_start_response(self.status, self.headers)
+                return body
+            replacement = self.send_headers()
+        else:
+            self.finish()
+        if self.phase is not Phase.REPLACED:
+            return body
+        _close(body)
+        return replacement or []
+
+    def fail(self, error: BaseException) -> list[bytes] | None:
+        """Save nothing of an app that raised; return what the visitor is told, or None to raise on."""
+        is_ours = isinstance(error, tuple(ERROR_STATUSES)) and self.phase is Phase.WAITING
+        self._abandon()
+        return self._replace(error) if is_ours else None
+
+    def finish(self) -> None:
+        """Commit what was changed after the headers had left; a body that never began saves nothing."""
+        if self.phase is Phase.REPLACED:
+            return
+        if self.phase is Phase.WAITING or self.status[0] == "5":
+            self._abandon()
+        elif self.current is not None:
+            try:
+                commit(self.settings, self.current)
+            except Exception:
+                _logger.exception("changes made while the response was being sent could not be saved")
+
+    def _send(self, chunk: bytes) -> None:
+        if self.server_write is not None:
+            self.server_write(chunk)
+
+    def _with_ours(self, headers: Headers) -> Headers:
+        current = self.current
+        if current is None:
+            return headers
+        if current.told is Told.ISSUED:
+            self.before_issuing(self)
+        ours = session_headers(self.settings, current)
+        if ours and not _has(headers, "cache-control"):
+            ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
+        return _varying(headers, self.transport.vary) + ours
+
+    def _abandon(self) -> None:
+        self.phase = Phase.REPLACED
+        if self.current is None:
+            return
+        try:
+            commit(self.settings, self.current, Result.RAISED)
+        except Exception:
+            _logger.exception("a session could not be deleted after its request had failed")
+
+    def _replace(self, error: BaseException) -> list[bytes]:
+        self.phase = Phase.REPLACED
+        log_replacement(error)
+        status, headers, body = error_response(error)
+        # An ID that an earlier commit of this request has changed must reach the client all the same.
+        self.server_write = self.server_start_response(status, self._with_ours(headers))
+        return [] if self.environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+def session_headers(settings: Settings, current: RequestSession) -> Headers:
+    """Return the response headers that tell the client what became of its session's ID."""
+    transport, environ = current.exchange.transport, current.exchange.environ
+    if current.told is Told.REMOVED:
+        return list(transport.withdraw(environ))
+    if current.stored is None:
+        return []
+    session_id = current.stored.session_id.text
+    if current.told is Told.NOTHING and not transport.is_outdated(environ, session_id):
+        return []
+    seconds = max_age(current.expiry or settings.expiry, current.stored.record.expires_at, settings.clock())
+    return list(transport.issue(environ, session_id, seconds))
+
+
+class Body:
+    """A body whose chunks the app makes while they are sent: a generator, a stream, Flask's response."""
+
+    __slots__ = ("_begun", "_body", "_response")
+
+    def __init__(self, body: Iterable[bytes], response: Response) -> None:
+        self._body = body
+        self._response = response
+        self._begun: Iterator[bytes] | None = None
+
+    def begin(self) -> None:
+        """Make the first chunk now, and with it the headers."""
+        chunks = self._chunks()
+        try:
+            first = next(chunks, None)
+        except BaseException:
+            self.close()  # the server will not: it gets no body
+            raise
+        self._begun = chunks if first is None else chain([first], chunks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks() if self._begun is None else self._begun
+
+    def _chunks(self) -> Iterator[bytes]:
+        response = self._response
+        chunks: Iterator[bytes] | None = None
+        while response.phase is not Phase.REPLACED:
+            try:
+                chunks = iter(self._body) if chunks is None else chunks
+                chunk = next(chunks, None)
+            except BaseException as error:
+                replacement = response.fail(error)
+                if replacement is None:
+                    raise
+                yield from replacement
+                return
+            # An empty chunk too must find the headers given to the server.
+            if response.phase is Phase.WAITING:
+                yield from response.send_headers() or ()
+            if chunk is None:
+                return
+            if response.phase is not Phase.REPLACED:
+                yield chunk
+
+    def close(self) -> None:
+        """Close the app's body, then commit what it changed since the headers left (PEP 3333)."""
+        try:
+            _close(self._body)
+        finally:
+            self._response.finish()
+
+
+def is_ready(body: object, environ: WSGIEnvironment) -> bool:
+    """Tell whether a body is made already: a list, a tuple, or a file for the server's `wsgi.file_wrapper`."""
+    if isinstance(body, (list, tuple)):
+        return True
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def _close(body: Any) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
+def _has(headers: Headers, name: str) -> bool:
+    return any(key.lower() == name for key, _ in headers)
+
+
+def _varying(headers: Headers, names: str) -> Headers:
+    """Return the headers with `names` in their Vary: in one field, since some caches read only the first."""
+    for key, _ in headers:
+        if key.lower() == "vary":
+            return _joined_vary(headers, names)
+    return [*headers, ("Vary", names)]
+
+
+def _joined_vary(headers: Headers, names: str) -> Headers:
+    fields = ",".join(value for key, value in headers if key.lower() == "vary")
+    present = [each.strip() for each in fields.split(",") if each.strip()]
+    lowered = {each.lower() for each in present}
+    missing = [] if "*" in lowered else [name for name in names.split(", ") if name.lower() not in lowered]
+    if present and not missing:
+        return list(headers)
+    others = (header for header in headers if header[0].lower() != "vary")
+    return [*others, ("Vary", ", ".join(present + missing))]
