@@ -20,8 +20,8 @@ from .errors import (
 )
 from .expiry import AtDateTime, Expiry, OnInactivity, OnSessionEnd
 from .manager import SessionManager
-from .middleware import SessionMiddleware, get_session
-from .session import Session
+from .middleware import SessionMiddleware
+from .session import Session, get_session
 from .session_info import SessionInfo
 from .stores import Outcome, Patch, Record, Store, open_store
 from .stores.caching import CachingStore

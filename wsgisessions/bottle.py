@@ -24,7 +24,7 @@ from typing import Any
 import bottle
 
 from .errors import ConfigurationError
-from .middleware import ENVIRON_KEY, get_session
+from .session import ENVIRON_KEY, get_session
 
 
 class SessionPlugin:

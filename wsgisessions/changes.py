@@ -6,6 +6,7 @@ Knows neither threads nor stores: `Session` guards it, the commit asks it for it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ class Difference(msgspec.Struct, frozen=True):
     """What a commit is to write: texts to set, and keys to remove. `repr` shows the keys only."""
 
     set: Mapping[str, str]
-    remove: frozenset[str] = frozenset()
+    remove: AbstractSet[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Difference set={sorted(self.set)} remove={sorted(self.remove)}>"
@@ -49,7 +50,9 @@ class Changes(msgspec.Struct, eq=False):
     assigned: dict[str, str] = {}
     removed: set[str] = set()
     live: dict[str, list[LiveValue]] = {}
-    """The values that the app holds and can change in place; all others are compared when they are assigned."""
+    """The values that the app holds and can change in place."""
+    scalars: dict[str, Any] = {}
+    """The other values that were read or assigned: what cannot change in place needs no second look."""
     buckets: set[str] = set()
     """The keys whose value was made from its type's defaults, and is stored once it differs from them."""
     keys_read: set[str] = set()
@@ -81,6 +84,8 @@ class Changes(msgspec.Struct, eq=False):
         """
         if key in self.live:
             return self._view(key, None, self.codec.encode)
+        if key in self.scalars:
+            return self.scalars[key]
         text = self.assigned.get(key)
         if text is None:
             # What this request has assigned tells nothing of what is stored.
@@ -92,7 +97,9 @@ class Changes(msgspec.Struct, eq=False):
             value = self.codec.decode(text)
         except DecodeError as error:
             raise _cannot_read(key, error) from error.__cause__
-        if type(value) not in self.codec.immutable_types:
+        if type(value) in self.codec.immutable_types:
+            self.scalars[key] = value
+        else:
             self.live[key] = [LiveValue(value, text, None, self.codec.encode)]
         return value
 
@@ -170,21 +177,30 @@ class Changes(msgspec.Struct, eq=False):
         self.assigned[key] = text
         self.removed.discard(key)
         self.buckets.discard(key)
-        if type(value) not in codec.immutable_types:
-            self.live[key] = [LiveValue(value, text, None, codec.encode)]
-        else:
+        if type(value) in codec.immutable_types:
+            self.scalars[key] = value
             self.live.pop(key, None)
+        else:
+            self.live[key] = [LiveValue(value, text, None, codec.encode)]
+            self.scalars.pop(key, None)
 
     def delete(self, key: str) -> None:
         """Remove a key that is there."""
         self.assigned.pop(key, None)
         self.live.pop(key, None)
+        self.scalars.pop(key, None)
         self.buckets.discard(key)
         self.removed.add(key)
 
+    def forget_base(self) -> None:
+        """Learn that nothing of what was loaded is stored any more; what was written stays."""
+        self.base = {}
+        self.scalars.clear()
+        self.live = {key: lives for key, lives in self.live.items() if key in self.assigned}
+
     def discard(self) -> None:
         """Undo every change that is not committed."""
-        for kept in (self.assigned, self.removed, self.live, self.buckets, self.keys_read):
+        for kept in (self.assigned, self.removed, self.live, self.scalars, self.buckets, self.keys_read):
             kept.clear()
 
     # --- what changed
@@ -198,9 +214,11 @@ class Changes(msgspec.Struct, eq=False):
             self._settle(key)
         if not self.assigned and not self.removed:
             return None
-        base = self.base
-        texts = {key: text for key, text in self.assigned.items() if base.get(key) != text}
-        removed = frozenset(self.removed.intersection(base))
+        base, texts = self.base, {}
+        for key, text in self.assigned.items():
+            if base.get(key) != text:
+                texts[key] = text
+        removed = self.removed.intersection(base)
         return Difference(texts, removed) if texts or removed else None
 
     def expectations(self, difference: Difference, is_guarded: Callable[[str], bool]) -> dict[str, str | None]:
@@ -224,6 +242,7 @@ class Changes(msgspec.Struct, eq=False):
         self.assigned.clear()
         self.removed.clear()
         for key in merged:
+            self.scalars.pop(key, None)
             for live in self.live.get(key, ()):
                 live.is_outdated = True
 
@@ -250,6 +269,7 @@ class Changes(msgspec.Struct, eq=False):
             changed = live
             live.text = text
             self.assigned[key] = text
+            self.scalars.pop(key, None)
             self.removed.discard(key)
             self.buckets.discard(key)
         if changed is not None:

@@ -105,7 +105,7 @@ class JSONCodec:
         :raises EncodeError: with the path of the offender, such as `['cart'][0]`.
         """
         try:
-            return _dump(self._to_json(value, "")).decode()
+            return _dump(value if type(value) in _PLAIN else self._to_json(value, "")).decode()
         except UnicodeEncodeError as error:
             raise EncodeError("text with a lone surrogate cannot be kept in a session") from error
         except ValueError as error:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from .changes import Difference
 from .conflicts import Applied, apply_patch, check_size
 from .errors import SessionInterrupted
-from .expiry import Expiry, dump_expiry
+from .expiry import dump_expiry
 from .loading import load, load_mark
 from .moved_marks import claim_mark, is_claimed, leave_mark, take_back_mark
 from .options import Settings
@@ -244,7 +244,7 @@ def _carry_out(settings: Settings, current: RequestSession, decision: Decision, 
         elif step is Step.CREATE:
             _create(settings, current)
         elif step is Step.TOUCH:
-            _apply(settings, current, difference, None)
+            _apply(settings, current, _require_stored(current), difference, None)
         elif step is Step.LEAVE_MARK:
             is_marked_here = _leave_marks(settings, current)
         elif step is Step.RENAME:
@@ -290,7 +290,7 @@ def _create(settings: Settings, current: RequestSession) -> None:
     texts = current.changes.texts()
     check_size(settings, texts)
     now = settings.clock()
-    deadline = _expiry_of(settings, current).deadline(now, now)
+    deadline = (current.expiry or settings.expiry).deadline(now, now)
     record = Record({**texts, **_own_fields(settings, current)}, now, now, deadline, current.new_owner)
     seal = None if settings.encryption is None else settings.encryption.new_seal()
     while True:
@@ -308,9 +308,10 @@ def _create(settings: Settings, current: RequestSession) -> None:
 
 
 def _update(settings: Settings, current: RequestSession, difference: Difference) -> None:
-    applied = _apply(settings, current, difference, None)
+    stored = _require_stored(current)
+    applied = _apply(settings, current, stored, difference, None)
     if applied.outcome is Outcome.GONE:
-        _start_anew(settings, current)
+        _start_anew(settings, current, stored)
     elif applied.merged and current.owner is None and current.changes.is_empty():
         _delete_if_empty(settings, current)
 
@@ -320,7 +321,7 @@ def _rename(settings: Settings, current: RequestSession, difference: Difference,
     left_behind = _left_behind(current, stored)
     new_owner = current.new_owner
     try:
-        applied = _apply(settings, current, difference, SessionID.new(settings.namespace))
+        applied = _apply(settings, current, stored, difference, SessionID.new(settings.namespace))
     except BaseException:
         if is_marked_here:
             take_back_mark(settings, stored.session_id)
@@ -345,9 +346,9 @@ def _rename(settings: Settings, current: RequestSession, difference: Difference,
         current.lose_id()
 
 
-def _start_anew(settings: Settings, current: RequestSession) -> None:
+def _start_anew(settings: Settings, current: RequestSession, stored: Stored) -> None:
     """Put what was written without a look inside into a new session, the old one being gone."""
-    if current.was_read or load_mark(settings, _require_stored(current).session_id) is not None:
+    if current.was_read or load_mark(settings, stored.session_id) is not None:
         raise _interrupted()
     current.become_new()
     if current.changes.assigned:
@@ -356,45 +357,38 @@ def _start_anew(settings: Settings, current: RequestSession) -> None:
 
 
 def _apply(
-    settings: Settings, current: RequestSession, difference: Difference, new_id: SessionID | None
+    settings: Settings, current: RequestSession, stored: Stored, difference: Difference, new_id: SessionID | None
 ) -> Applied:
     """Apply what changed as one patch, and move the session to a new ID if there is one."""
-    stored = _require_stored(current)
-    changes = current.changes
+    changes, new_expiry, new_owner = current.changes, current.new_expiry, current.new_owner
+    expires_at = _new_deadline(settings, current, stored.record)
+    asks = new_owner is not None or new_expiry is not None
     if settings.max_bytes is not None and (difference.set or difference.remove):
         check_size(settings, changes.texts())
-    asks = current.new_owner is not None or current.new_expiry is not None
     patch = Patch(
         {**difference.set, **_own_fields(settings, current)} if asks else difference.set,
         difference.remove,
         {} if settings.is_guarded is None else changes.expectations(difference, settings.is_guarded),
-        _new_deadline(settings, current, stored.record),
-        current.new_owner,
+        expires_at,
+        new_owner,
         None if current.held_lock is None else current.held_lock.token,
     )
     applied = apply_patch(settings, stored.session_id.id_hash, patch, new_id and new_id.id_hash, stored.seal)
-    if applied.outcome is Outcome.DONE:
-        _note_applied(settings, current, stored, applied, new_id)
-    return applied
-
-
-def _note_applied(
-    settings: Settings, current: RequestSession, stored: Stored, applied: Applied, new_id: SessionID | None
-) -> None:
-    patch, record = applied.patch, stored.record
-    if new_id is not None or current.new_expiry is not None:
-        current.told = Told.ISSUED
-    if patch.expires_at is not None:
-        record = replace(record, expires_at=patch.expires_at, touched_at=settings.clock())
-        if _expiry_of(settings, current).outlives_browser:
-            current.told = Told.ISSUED
-    if patch.owner is not None:
-        record = replace(record, owner=patch.owner)
-    fields = patch.applied_to(current.changes.base)
+    if applied.outcome is not Outcome.DONE:
+        return applied
+    fields = applied.patch.applied_to(changes.base)
+    record = stored.record
+    if expires_at is not None:
+        record = replace(record, expires_at=expires_at, touched_at=settings.clock())
+    if new_owner is not None:
+        record = replace(record, owner=new_owner)
     new_stored = Stored(new_id or stored.session_id, record, stored.seal)
     current.settle(new_stored, fields, applied.merged)
-    if patch.owner is not None:
-        end_oldest(settings, patch.owner, new_stored)
+    if new_id is not None or new_expiry is not None or (expires_at is not None and _outlives(settings, current)):
+        current.told = Told.ISSUED
+    if new_owner is not None:
+        end_oldest(settings, new_owner, new_stored)
+    return applied
 
 
 def _delete_if_empty(settings: Settings, current: RequestSession) -> None:
@@ -417,13 +411,13 @@ def _own_fields(settings: Settings, current: RequestSession) -> dict[str, str]:
     return fields
 
 
-def _expiry_of(settings: Settings, current: RequestSession) -> Expiry:
-    return current.expiry or settings.expiry
+def _outlives(settings: Settings, current: RequestSession) -> bool:
+    return (current.expiry or settings.expiry).outlives_browser
 
 
 def _new_deadline(settings: Settings, current: RequestSession, record: Record) -> datetime | None:
     """Return the deadline to set, or None while the record's is good enough."""
-    expiry, now = _expiry_of(settings, current), settings.clock()
+    expiry, now = current.new_expiry or current.own_expiry or settings.expiry, settings.clock()
     if current.new_expiry is not None:
         return expiry.deadline(record.created_at, now)
     if expiry.touch_interval is None or now - record.touched_at < expiry.touch_interval:

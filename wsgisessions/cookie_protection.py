@@ -14,7 +14,7 @@ from typing import Protocol
 
 from .errors import ConfigurationError
 from .keyring import Keyring, SecretKeys, check_secret_keys
-from .session_ids import is_well_formed
+from .session_ids import PresentedID, is_well_formed
 
 
 class Protection(Protocol):
@@ -87,12 +87,12 @@ class Encrypted:
 _PLAUSIBLE = re.compile(r"[A-Za-z0-9_.-]{60,100}", re.ASCII).fullmatch
 
 
-def reveal_all(protection: Protection, texts: list[str], limit: int) -> list[tuple[str, bool]]:
+def reveal_all(protection: Protection, texts: list[str], limit: int) -> list[PresentedID]:
     """Return the IDs in the first `limit` plausible texts; an empty one if there are texts, but no ID.
 
     A client can send any number of cookies, and each attempt costs a computation.
     """
     plausible = [text for text in texts if _PLAUSIBLE(text)][:limit]
     revealed = [protection.reveal(text) for text in plausible]
-    found = [each for each in revealed if each is not None and is_well_formed(each[0])]
-    return found or ([("", False)] if texts else [])
+    found = [PresentedID(*each) for each in revealed if each is not None and is_well_formed(each[0])]
+    return found or ([PresentedID("")] if texts else [])

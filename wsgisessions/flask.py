@@ -31,6 +31,7 @@ from .middleware import SessionMiddleware
 from .request_state import Exchange
 from .response import session_headers
 from .session import Session, commit_session, default_expiry, exchange_of, same_session
+from .session_ids import PresentedID
 from .stores.base import Store
 from .transports import Cookie, ResponseHeader
 
@@ -209,7 +210,7 @@ class ConfiguredCookie:
         self._settings: tuple[Any, ...] = ()
         self._cookie = self._configured()
 
-    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
         """Return the values of the session cookie."""
         return self._configured().read(environ, limit)
 
@@ -220,10 +221,6 @@ class ConfiguredCookie:
     def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return the header that removes the cookie."""
         return self._configured().withdraw(environ)
-
-    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
-        """Return False: a cookie by configuration is not signed."""
-        return False
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Tell that the cookie would not come back."""

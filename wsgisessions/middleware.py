@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, cast
 
 from .errors import ConfigurationError
 from .manager import SessionManager
-from .request_state import Exchange, Phase
+from .request_state import Phase
 from .response import Body, Response, is_ready
-from .session import Session, exchange_of
+from .session import ENVIRON_KEY, Session, exchange_of
 from .stores.base import Store
 from .transports import Cookie, FirstUsed, Transport
 
@@ -32,24 +32,9 @@ if TYPE_CHECKING:
 
     from .options import MiddlewareOptions, Options
 
-ENVIRON_KEY = "wsgisessions.session"
-
 # Servers that send the headers which are there when the app returns, although PEP 3333 lets them come with the first
 # chunk (emmett-framework/granian#845).
 _TAKE_HEADERS_AT_ONCE = ("Granian",)
-
-
-def get_session(environ: WSGIEnvironment, environ_key: str = ENVIRON_KEY) -> Session:
-    """Return the request's session.
-
-    :raises ConfigurationError: the app is not wrapped in a `SessionMiddleware` of this key.
-    """
-    session = environ.get(environ_key)
-    if not isinstance(session, Session):
-        raise ConfigurationError(
-            f"there is no session at environ[{environ_key!r}]; wrap the app: SessionMiddleware(app, store)"
-        )
-    return session
 
 
 class SessionMiddleware:
@@ -80,8 +65,9 @@ class SessionMiddleware:
         """Serve a request (PEP 3333)."""
         if self.environ_key in environ and self.shared_session(environ) is not None:
             return self.app(environ, start_response)
-        response = self.new_response(environ, start_response)
-        environ[self.environ_key] = self.session_class(self._settings, response)
+        settings = self._settings
+        response = Response(self.transport, environ, settings=settings, server_start_response=start_response)
+        environ[self.environ_key] = self.session_class(settings, response)
         try:
             body = self.app(environ, response.start_response)
         except BaseException as error:
@@ -95,16 +81,6 @@ class SessionMiddleware:
         if environ.get("SERVER_SOFTWARE") in _TAKE_HEADERS_AT_ONCE:
             chunks.begin()
         return chunks
-
-    def new_response(self, environ: WSGIEnvironment, start_response: StartResponse) -> Response:
-        """Return what keeps a response back until its session is committed."""
-        return Response(
-            self.transport,
-            environ,
-            settings=self._settings,
-            server_start_response=start_response,
-            before_issuing=self._warn,
-        )
 
     def shared_session(self, environ: WSGIEnvironment) -> Session | None:
         """Return the session that another middleware, further out, has opened in the same place and will commit."""
@@ -122,18 +98,6 @@ class SessionMiddleware:
                 " store; its session is used. For a session beside it, use another environ_key and cookie name",
             )
         return session
-
-    def _warn(self, exchange: Exchange) -> None:
-        warning = exchange.transport.warning(exchange.environ)
-        if warning is not None:
-            self._settings.warn_once("transport", warning)
-        store = self._settings.store
-        if not store.is_shared and exchange.environ.get("wsgi.multiprocess"):
-            self._settings.warn_once(
-                "store",
-                f"{type(store).__name__} is not shared between the processes of this server, so a visitor's"
-                " session is found by one of them only; use SQLiteStore or another shared store",
-            )
 
 
 def _listed(transport: Transport | Sequence[Transport] | None) -> list[Transport]:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyramid.events import NewRequest
 from pyramid.interfaces import ISession
-from pyramid.response import Response
+from pyramid.response import Response as PyramidResponse
 from zope.interface import implementer
 
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .middleware import SessionMiddleware
 from .request_state import Phase
-from .response import Body, Headers, is_ready
+from .response import Body, Headers, Response, is_ready
 from .session import Session, same_session
 from .stores.base import Store
 
@@ -53,6 +53,7 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
     :raises ConfigurationError: an option makes no sense.
     """
     middleware = PyramidMiddleware(_no_app, store, **options)
+    settings = middleware.manager.settings
 
     def open_session(request: Request) -> PyramidSession:
         shared = middleware.shared_session(request.environ)
@@ -64,8 +65,10 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
             sent.append((status, headers))
             return _no_write
 
-        kept_back = middleware.new_response(request.environ, start_response)
-        session = PyramidSession(middleware.manager.settings, kept_back)
+        kept_back = Response(
+            middleware.transport, request.environ, settings=settings, server_start_response=start_response
+        )
+        session = PyramidSession(settings, kept_back)
         has_let_others_go_first = is_streamed = False
 
         def commit(request: Request, response: Any) -> None:
@@ -161,10 +164,10 @@ class PyramidMiddleware(SessionMiddleware):
     session_class = PyramidSession
 
 
-def _show_error(error: Exception, request: Request) -> Response:
+def _show_error(error: Exception, request: Request) -> PyramidResponse:
     log_replacement(error)
     status, headers, body = error_response(error)
-    return Response(body=body, status=status, headerlist=headers)
+    return PyramidResponse(body=body, status=status, headerlist=headers)
 
 
 def _no_app(environ: Mapping[str, Any], start_response: Any) -> list[bytes]:

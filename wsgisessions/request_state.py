@@ -124,9 +124,11 @@ class RequestSession(msgspec.Struct, eq=False):
     exchange: Exchange
     namespace: str
     changes: Changes
-    presented: Presented
-    candidates: list[SessionID]
+    presented: Presented = Presented.NOTHING
+    candidates: list[SessionID] = []
     """The well-formed IDs that were presented, the one that was found before the others."""
+    outdated: list[SessionID] = []
+    """Those of them that the client is to be given in a new form."""
     lock: threading.RLock = msgspec.field(default_factory=threading.RLock)
     state: RequestState = RequestState.UNLOADED
     stored: Stored | None = None
@@ -150,12 +152,19 @@ class RequestSession(msgspec.Struct, eq=False):
     @classmethod
     def begin(cls, exchange: Exchange, codec: Codec, namespace: str) -> RequestSession:
         """Read what the client presents, and ask no store yet."""
-        texts = exchange.transport.read(exchange.environ, MOST_TRIED)
-        if not texts:
-            return cls(exchange, namespace, Changes(codec), Presented.NOTHING, [])
-        candidates = [SessionID(text, namespace) for text in texts if is_well_formed(text)][:MOST_TRIED]
-        presented = Presented.WELL_FORMED if candidates else Presented.MALFORMED
-        return cls(exchange, namespace, Changes(codec), presented, candidates)
+        current = cls(exchange, namespace, Changes(codec))
+        for each in exchange.transport.read(exchange.environ, MOST_TRIED):
+            current.presented = Presented.MALFORMED
+            if is_well_formed(each.text):
+                session_id = SessionID(each.text, namespace)
+                current.candidates.append(session_id)
+                if each.is_outdated:
+                    current.outdated.append(session_id)
+                if len(current.candidates) == MOST_TRIED:
+                    break
+        if current.candidates:
+            current.presented = Presented.WELL_FORMED
+        return current
 
     def __repr__(self) -> str:
         return f"<RequestSession {self.state.name} {self.changes!r}>"
@@ -180,12 +189,15 @@ class RequestSession(msgspec.Struct, eq=False):
         self.stored = Stored(session_id, record, seal)
         if self.candidates[0] is not session_id:
             self.candidates = [session_id, *(each for each in self.candidates if each is not session_id)]
-        self._take_fields(record.fields)
+        fields = record.fields
+        if not fields.keys().isdisjoint(RESERVED_FIELDS):
+            fields = self._take_own_fields(fields)
+        self.changes.base = fields
 
     def become_moved(self, mark: Record) -> None:
         """Learn that a parallel request has changed the ID; what the session held before may be in the mark."""
         self.state = RequestState.MOVED
-        self._take_fields(mark.fields)
+        self.changes.base = self._take_own_fields(mark.fields)
 
     def lose_id(self) -> None:
         """Learn that a parallel request has changed the ID; what was loaded stays."""
@@ -199,7 +211,7 @@ class RequestSession(msgspec.Struct, eq=False):
         self.own_fields = {}
         self.own_expiry = None
         self.changes_id = False
-        self.changes.base = {}
+        self.changes.forget_base()
 
     def become_unloaded(self) -> None:
         """Forget what was loaded and changed."""
@@ -211,29 +223,30 @@ class RequestSession(msgspec.Struct, eq=False):
         """Take what was committed as what the store has."""
         before, self.stored = self.stored, stored
         self.state = RequestState.STORED
+        self.has_saved = True
         if before is None or before.session_id is not stored.session_id:
             dead = None if before is None else before.session_id
             self.candidates = [stored.session_id, *(each for each in self.candidates if each is not dead)]
         if self.own_fields or self.new_expiry is not None or self.new_owner is not None:
             fields, own_fields = split_fields(fields)
             self.own_fields = {**self.own_fields, **own_fields}
+        if self.new_expiry is not None:
+            self.own_expiry = self.new_expiry
+        self.new_expiry = self.new_owner = None
+        self.changes_id = False
         self.changes.commit(fields, merged)
-        self.has_saved = True
-        self.own_expiry = self.expiry
-        self._forget_intentions()
 
-    def _take_fields(self, fields: Mapping[str, str]) -> None:
-        if not fields.keys().isdisjoint(RESERVED_FIELDS):
-            fields, self.own_fields = split_fields(fields)
-            self.own_expiry = _stored_expiry(self.own_fields.get(EXPIRY_FIELD))
-        self.changes.base = fields
+    def _take_own_fields(self, fields: Mapping[str, str]) -> Mapping[str, str]:
+        others, self.own_fields = split_fields(fields)
+        self.own_expiry = _stored_expiry(self.own_fields.get(EXPIRY_FIELD))
+        return others
 
     # --- what the app asks for
 
     def end(self, ending: Ending) -> None:
         """End the session, or all that may be it; what is written afterwards starts another."""
-        texts = self.exchange.transport.read(self.exchange.environ, _MOST_ENDED)
-        presented = [SessionID(text, self.namespace) for text in texts if is_well_formed(text)][:_MOST_ENDED]
+        read = self.exchange.transport.read(self.exchange.environ, _MOST_ENDED)
+        presented = [SessionID(each.text, self.namespace) for each in read if is_well_formed(each.text)][:_MOST_ENDED]
         for session_id in (*self.candidates, *presented):
             if all(each.id_hash != session_id.id_hash for each in self.ended):
                 self.ended.append(session_id)
@@ -270,11 +283,7 @@ class RequestSession(msgspec.Struct, eq=False):
 
     def _drop_changes(self) -> None:
         self.changes.discard()
-        self._forget_intentions()
-
-    def _forget_intentions(self) -> None:
-        self.new_expiry = None
-        self.new_owner = None
+        self.new_expiry = self.new_owner = None
         self.changes_id = False
 
 

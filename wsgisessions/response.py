@@ -32,8 +32,6 @@ class Response(Exchange, kw_only=True, eq=False):
 
     settings: Settings
     server_start_response: StartResponse
-    before_issuing: Callable[[Exchange], None]
-    """Called before the client is given an ID."""
     status: str = ""
     headers: Headers = []
     server_write: Callable[[bytes], object] | None = None
@@ -120,8 +118,6 @@ class Response(Exchange, kw_only=True, eq=False):
         current = self.current
         if current is None:
             return headers
-        if current.told is Told.ISSUED:
-            self.before_issuing(self)
         ours = session_headers(self.settings, current)
         if ours and not _has(headers, "cache-control"):
             ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
@@ -152,11 +148,24 @@ def session_headers(settings: Settings, current: RequestSession) -> Headers:
         return list(transport.withdraw(environ))
     if current.stored is None:
         return []
-    session_id = current.stored.session_id.text
-    if current.told is Told.NOTHING and not transport.is_outdated(environ, session_id):
+    if current.told is Told.NOTHING and current.stored.session_id not in current.outdated:
         return []
+    _warn(settings, current.exchange)
     seconds = max_age(current.expiry or settings.expiry, current.stored.record.expires_at, settings.clock())
-    return list(transport.issue(environ, session_id, seconds))
+    return list(transport.issue(environ, current.stored.session_id.text, seconds))
+
+
+def _warn(settings: Settings, exchange: Exchange) -> None:
+    """Tell the log, once, why the ID that is issued will not be of use."""
+    warning = exchange.transport.warning(exchange.environ)
+    if warning is not None:
+        settings.warn_once("transport", warning)
+    if not settings.store.is_shared and exchange.environ.get("wsgi.multiprocess"):
+        settings.warn_once(
+            "store",
+            f"{type(settings.store).__name__} is not shared between the processes of this server, so a visitor's"
+            " session is found by one of them only; use SQLiteStore or another shared store",
+        )
 
 
 class Body:

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .commit import Result, asks_something, commit
-from .errors import SessionError
+from .errors import ConfigurationError, SessionError
 from .expiry import Expiry, dump_expiry
 from .loading import load
 from .locking import hold_lock
@@ -17,6 +17,12 @@ from .options import Settings
 from .owner_sessions import end_others
 from .owners import app_owner, check_owner, stored_owner
 from .request_state import Ending, Exchange, Phase, RequestSession, RequestState
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+ENVIRON_KEY = "wsgisessions.session"
+"""Where a request's environ has its session, unless the middleware's `environ_key` says otherwise."""
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -420,6 +426,19 @@ class Session(MutableMapping[str, Any]):
         """Refuse a change that would start a session of which no header can tell the client any more."""
         if self._loaded().stored is None:
             current.require_delivery("starting a new session")
+
+
+def get_session(environ: WSGIEnvironment, environ_key: str = ENVIRON_KEY) -> Session:
+    """Return the request's session.
+
+    :raises ConfigurationError: the app is not wrapped in a `SessionMiddleware` of this key.
+    """
+    session = environ.get(environ_key)
+    if not isinstance(session, Session):
+        raise ConfigurationError(
+            f"there is no session at environ[{environ_key!r}]; wrap the app: SessionMiddleware(app, store)"
+        )
+    return session
 
 
 def exchange_of(session: Session) -> Exchange:

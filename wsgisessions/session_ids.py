@@ -10,8 +10,20 @@ import re
 import secrets
 from hashlib import sha256
 
+import msgspec
+
 _RANDOM_BYTES = 24
 _HANDLE_PREFIX = 8
+
+class PresentedID(msgspec.Struct, frozen=True):
+    """What a client presents as a session ID, well-formed or not, and whether its form is to be written anew."""
+
+    text: str
+    is_outdated: bool = False
+
+    def __repr__(self) -> str:
+        return "<PresentedID>"
+
 
 is_well_formed = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII).fullmatch
 """Match a text from a client that has the form of a session ID."""

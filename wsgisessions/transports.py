@@ -12,7 +12,7 @@ from werkzeug.sansio.http import parse_cookie
 from .cookie_protection import Encrypted, Protection, Signed, reveal_all
 from .errors import ConfigurationError
 from .keyring import SecretKeys
-from .session_ids import is_well_formed
+from .session_ids import PresentedID, is_well_formed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -32,7 +32,7 @@ class Transport(Protocol):
         """The request headers on which a response that looked at the session depends, separated by commas."""
         ...
 
-    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
         """Return what the client presents as session IDs, well-formed or not. Never raises.
 
         :param limit: how many of them are looked at. A transport for which each one costs a computation
@@ -49,10 +49,6 @@ class Transport(Protocol):
 
     def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return the response headers that make the client forget its ID."""
-        ...
-
-    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
-        """Tell whether the client presented this ID in a form that is to be written anew."""
         ...
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
@@ -105,18 +101,18 @@ class Cookie:
         self._start = f"{self.name}="
         self._protection = _protection(self.name, signing_keys, encryption_keys)
 
-    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
-        """Return the values of all cookies of this name, in the browser's order."""
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
+        """Return the values of all cookies of this name, in the browser's order; one under an old key is outdated."""
         header = environ.get("HTTP_COOKIE", "")
         # Most requests of most sites carry other people's cookies only; parsing those is for nothing.
         if self.name not in header:
             return ()
         if self._protection is not None:
-            return [session_id for session_id, _ in self._reveal(self._protection, header, limit)]
+            return reveal_all(self._protection, parse_cookie(header).getlist(self.name), limit)
         # The commonest header is our cookie alone, which needs no parser: a tenth of a read's time.
         if header.startswith(self._start) and is_well_formed(header, len(self._start)):
-            return (header[len(self._start) :],)
-        return parse_cookie(header).getlist(self.name)
+            return (PresentedID(header[len(self._start) :]),)
+        return [PresentedID(text) for text in parse_cookie(header).getlist(self.name)]
 
     def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return one Set-Cookie header, with Max-Age and Expires unless `max_age` is None."""
@@ -130,12 +126,6 @@ class Cookie:
         """
         return (("Set-Cookie", self._dump("", 0, expires=0)),)
 
-    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
-        """Tell whether the cookie was made by an old key."""
-        if self._protection is None:
-            return False
-        return (session_id, True) in self._reveal(self._protection, environ.get("HTTP_COOKIE", ""), MOST_TRIED)
-
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Tell that a browser drops a Secure cookie which it is given over plain http."""
         if not self.secure or environ.get("wsgi.url_scheme") != "http":
@@ -148,9 +138,6 @@ class Cookie:
             " drop it. Behind a TLS proxy, pass on its X-Forwarded-Proto (werkzeug's ProxyFix); with no"
             " TLS at all, use transport=Cookie(secure=False)."
         )
-
-    def _reveal(self, protection: Protection, header: str, limit: int) -> list[tuple[str, bool]]:
-        return reveal_all(protection, parse_cookie(header).getlist(self.name), limit)
 
     def _dump(self, value: str, max_age: int | None, expires: int | None = None) -> str:
         return dump_cookie(
@@ -221,10 +208,10 @@ class Header:
         self.vary = name
         self._variable = f"HTTP_{name.upper().replace('-', '_')}"
 
-    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
         """Return the header's value."""
         text = environ.get(self._variable)
-        return () if text is None else (text.strip(),)
+        return () if text is None else (PresentedID(text.strip()),)
 
     def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return the header with the ID; when it ends, `session.expires_at` can tell."""
@@ -233,10 +220,6 @@ class Header:
     def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return the header with nothing in it."""
         return ((self.name, ""),)
-
-    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
-        """Return False: there is one form only."""
-        return False
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Return None: a client that sends the header reads it too."""
@@ -253,7 +236,7 @@ class FirstUsed:
         self.vary = ", ".join(each.vary for each in transports)
         *self._first_choices, self._last_choice = transports
 
-    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
         """Return what the client presents by the transport that it uses."""
         return self._of(environ).read(environ, limit)
 
@@ -264,10 +247,6 @@ class FirstUsed:
     def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return the headers of the transport that the client uses."""
         return self._of(environ).withdraw(environ)
-
-    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
-        """Ask the transport that the client uses."""
-        return self._of(environ).is_outdated(environ, session_id)
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Ask the transport that the client uses."""
@@ -286,11 +265,11 @@ class Given:
     vary = ""
 
     def __init__(self, session_id: str | None) -> None:
-        self._session_ids = () if session_id is None else (session_id,)
+        self._presented = () if session_id is None else (PresentedID(session_id),)
 
-    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[str]:
+    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
         """Return the ID."""
-        return self._session_ids
+        return self._presented
 
     def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
         """Return nothing: the caller asks `session.id`."""
@@ -299,10 +278,6 @@ class Given:
     def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
         """Return nothing."""
         return ()
-
-    def is_outdated(self, environ: WSGIEnvironment, session_id: str) -> bool:
-        """Return False: there is one form only."""
-        return False
 
     def warning(self, environ: WSGIEnvironment) -> str | None:
         """Return None."""
