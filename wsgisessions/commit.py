@@ -17,8 +17,26 @@ from .moved_marks import claim_mark, is_claimed, leave_mark, take_back_mark
 from .options import Settings
 from .owner_sessions import end_oldest
 from .owners import app_owner
-from .record import Outcome, Patch, Record
-from .request_state import Ending, Phase, Presented, RequestSession, RequestState, Stored, Told
+from .record import DONE, GONE, Patch, Record
+from .request_state import (
+    CLEARED,
+    FLUSHED,
+    ISSUED,
+    MOVED,
+    NOT_ENDED,
+    REMOVED,
+    STORED,
+    UNLOADED,
+    WAITING,
+    WELL_FORMED,
+    Ending,
+    Phase,
+    Presented,
+    RequestSession,
+    RequestState,
+    Stored,
+    Told,
+)
 from .reserved_fields import CLIENT_FIELD, EXPIRY_FIELD
 from .session_ids import SessionID
 from .session_info import client_of, dump_client
@@ -40,8 +58,8 @@ class Result(Enum):
 class Change(Enum):
     """What the app did to the keys."""
 
-    NOTHING = auto()
-    FIELDS = auto()
+    UNCHANGED = auto()
+    CHANGED = auto()
     EMPTIED = auto()
     """It removed the last key of a session without an owner."""
 
@@ -53,6 +71,12 @@ class Asked(Enum):
     EXPIRY = auto()
     NEW_ID = auto()
     LOGIN = auto()
+
+
+# As in request_state.py: a member is looked up faster so.
+SUCCEEDED, FAILED, RAISED = Result
+UNCHANGED, CHANGED, EMPTIED = Change
+NOTHING_ASKED, EXPIRY, NEW_ID, LOGIN = Asked
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -107,43 +131,43 @@ class Decision(Enum):
 
 def decide(known: Known) -> Decision:
     """Return what a commit does."""
-    if known.result is not Result.SUCCEEDED:
+    if known.result is not SUCCEEDED:
         return _decide_failed(known)
-    if known.ending is not Ending.NOTHING:
+    if known.ending is not NOT_ENDED:
         return _decide_ended(known)
-    if known.state is RequestState.STORED:
+    if known.state is STORED:
         return _decide_stored(known)
-    starts_session = known.change is Change.FIELDS or known.asked is Asked.LOGIN
-    if known.state is RequestState.MOVED:
-        if known.asked is Asked.LOGIN:
+    starts_session = known.change is CHANGED or known.asked is LOGIN
+    if known.state is MOVED:
+        if known.asked is LOGIN:
             return Decision.CREATE
-        return Decision.NOTHING if known.change is Change.NOTHING else Decision.INTERRUPT
+        return Decision.NOTHING if known.change is UNCHANGED else Decision.INTERRUPT
     if not starts_session:
         return Decision.NOTHING
-    if known.phase is not Phase.WAITING:
+    if known.phase is not WAITING:
         return Decision.UNDELIVERABLE
-    if known.asked is Asked.LOGIN and known.presented is Presented.WELL_FORMED:
+    if known.asked is LOGIN and known.presented is WELL_FORMED:
         return Decision.MARK_AND_CREATE
     return Decision.CREATE
 
 
 def _decide_failed(known: Known) -> Decision:
     """A failed request saves no data; what protects the visitor still happens."""
-    if known.ending is Ending.FLUSHED:
+    if known.ending is FLUSHED:
         return Decision.DELETE
-    if known.asked is Asked.NEW_ID and known.state is RequestState.STORED and known.result is Result.FAILED:
+    if known.asked is NEW_ID and known.state is STORED and known.result is FAILED:
         return Decision.RENAME
     return Decision.NOTHING
 
 
 def _decide_ended(known: Known) -> Decision:
     """The session that was presented ends; what was written since is a new one."""
-    if known.change is not Change.FIELDS and known.asked is not Asked.LOGIN:
+    if known.change is not CHANGED and known.asked is not LOGIN:
         return Decision.DELETE
-    if known.phase is not Phase.WAITING:
+    if known.phase is not WAITING:
         return Decision.UNDELIVERABLE
-    if known.presented is Presented.WELL_FORMED and (
-        known.ending is Ending.CLEARED or known.asked is Asked.LOGIN
+    if known.presented is WELL_FORMED and (
+        known.ending is CLEARED or known.asked is LOGIN
     ):
         return Decision.MARK_DELETE_AND_CREATE
     return Decision.DELETE_AND_CREATE
@@ -151,11 +175,11 @@ def _decide_ended(known: Known) -> Decision:
 
 def _decide_stored(known: Known) -> Decision:
     """The store has the session."""
-    if known.asked in (Asked.NEW_ID, Asked.LOGIN):
-        return Decision.RENAME if known.change is not Change.EMPTIED else Decision.RENAME_AND_DELETE_IF_EMPTY
-    if known.change is Change.EMPTIED:
+    if known.asked in (NEW_ID, LOGIN):
+        return Decision.RENAME if known.change is not EMPTIED else Decision.RENAME_AND_DELETE_IF_EMPTY
+    if known.change is EMPTIED:
         return Decision.UPDATE_AND_DELETE_IF_EMPTY
-    if known.change is Change.FIELDS or known.asked is Asked.EXPIRY:
+    if known.change is CHANGED or known.asked is EXPIRY:
         return Decision.UPDATE
     return Decision.TOUCH if known.is_touch_due else Decision.NOTHING
 
@@ -163,7 +187,7 @@ def _decide_stored(known: Known) -> Decision:
 # --- carrying it out
 
 
-def commit(settings: Settings, current: RequestSession, result: Result = Result.SUCCEEDED) -> Told:
+def commit(settings: Settings, current: RequestSession, result: Result = SUCCEEDED) -> Told:
     """Write what changed in a session, and return what the client must be told.
 
     :raises SessionConflict: another request changed a guarded key meanwhile.
@@ -174,9 +198,9 @@ def commit(settings: Settings, current: RequestSession, result: Result = Result.
     :raises StoreError: the store failed.
     """
     with current.lock:
-        if result is not Result.SUCCEEDED:
+        if result is not SUCCEEDED:
             _drop_changes(current, result)
-        if current.state is RequestState.UNLOADED and asks_something(current):
+        if current.state is UNLOADED and asks_something(current):
             load(settings, current)
         changes = current.changes
         difference = changes.difference() if changes.assigned or changes.removed or changes.live else None
@@ -201,35 +225,35 @@ def asks_something(current: RequestSession, of_changes: bool | None = None) -> b
         or current.changes_id
         or current.new_expiry is not None
         or current.new_owner is not None
-        or current.ending is not Ending.NOTHING
+        or current.ending is not NOT_ENDED
     )
 
 
 def _drop_changes(current: RequestSession, result: Result) -> None:
-    changes_id = current.changes_id and result is Result.FAILED
+    changes_id = current.changes_id and result is FAILED
     current.undo()
     current.changes_id = changes_id
 
 
 def _known(settings: Settings, current: RequestSession, difference: Difference | None, result: Result) -> Known:
-    change = Change.NOTHING
+    change = UNCHANGED
     if difference is not None:
         is_emptied = not difference.set and current.owner is None and current.changes.is_empty()
-        change = Change.EMPTIED if is_emptied else Change.FIELDS
-    asked = Asked.NOTHING
+        change = EMPTIED if is_emptied else CHANGED
+    asked = NOTHING_ASKED
     if current.new_owner is not None:
-        asked = Asked.LOGIN
+        asked = LOGIN
     elif current.changes_id:
-        asked = Asked.NEW_ID
+        asked = NEW_ID
     elif current.new_expiry is not None:
-        asked = Asked.EXPIRY
+        asked = EXPIRY
     is_touch_due = (
         difference is None
         and current.stored is not None
         and current.renews_on_read
         and _new_deadline(settings, current, current.stored.record) is not None
     )
-    presented = Presented.WELL_FORMED if current.ended else current.presented
+    presented = WELL_FORMED if current.ended else current.presented
     return Known(
         current.state, presented, current.ending, change, asked, result, current.exchange.phase, is_touch_due
     )
@@ -269,7 +293,7 @@ def _delete_ended(settings: Settings, current: RequestSession) -> None:
     current.forget_ending()
     current.candidates = []
     current.has_saved = True
-    current.told = Told.REMOVED
+    current.told = REMOVED
 
 
 def _leave_marks(settings: Settings, current: RequestSession) -> bool:
@@ -302,7 +326,7 @@ def _create(settings: Settings, current: RequestSession) -> None:
     current.candidates = []
     current.own_fields = {}
     current.settle(stored, record.fields)
-    current.told = Told.ISSUED
+    current.told = ISSUED
     if record.owner is not None:
         end_oldest(settings, record.owner, stored)
 
@@ -310,7 +334,7 @@ def _create(settings: Settings, current: RequestSession) -> None:
 def _update(settings: Settings, current: RequestSession, difference: Difference) -> None:
     stored = _require_stored(current)
     applied = _apply(settings, current, stored, difference, None)
-    if applied.outcome is Outcome.GONE:
+    if applied.outcome is GONE:
         _start_anew(settings, current, stored)
     elif applied.merged and current.owner is None and current.changes.is_empty():
         _delete_if_empty(settings, current)
@@ -326,7 +350,7 @@ def _rename(settings: Settings, current: RequestSession, difference: Difference,
         if is_marked_here:
             take_back_mark(settings, stored.session_id)
         raise
-    if applied.outcome is Outcome.DONE:
+    if applied.outcome is DONE:
         if not is_marked_here:
             claim_mark(settings, stored.session_id, left_behind)
     elif new_owner is not None:
@@ -374,7 +398,7 @@ def _apply(
         None if current.held_lock is None else current.held_lock.token,
     )
     applied = apply_patch(settings, stored.session_id.id_hash, patch, new_id and new_id.id_hash, stored.seal)
-    if applied.outcome is not Outcome.DONE:
+    if applied.outcome is not DONE:
         return applied
     fields = applied.patch.applied_to(changes.base)
     record = stored.record
@@ -385,7 +409,7 @@ def _apply(
     new_stored = Stored(new_id or stored.session_id, record, stored.seal)
     current.settle(new_stored, fields, applied.merged)
     if new_id is not None or new_expiry is not None or (expires_at is not None and _outlives(settings, current)):
-        current.told = Told.ISSUED
+        current.told = ISSUED
     if new_owner is not None:
         end_oldest(settings, new_owner, new_stored)
     return applied
@@ -397,7 +421,7 @@ def _delete_if_empty(settings: Settings, current: RequestSession) -> None:
     if stored is not None and settings.store.delete(stored.session_id.id_hash, if_empty=True):
         current.candidates = []
         current.become_new()
-        current.told = Told.REMOVED
+        current.told = REMOVED
 
 
 def _own_fields(settings: Settings, current: RequestSession) -> dict[str, str]:
@@ -422,7 +446,7 @@ def _new_deadline(settings: Settings, current: RequestSession, record: Record) -
         return expiry.deadline(record.created_at, now)
     if expiry.touch_interval is None or now - record.touched_at < expiry.touch_interval:
         return None
-    if expiry.outlives_browser and current.exchange.phase is not Phase.WAITING:
+    if expiry.outlives_browser and current.exchange.phase is not WAITING:
         # The cookie would not last as long.
         return None
     deadline = expiry.deadline(record.created_at, now)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 
 from .errors import ConfigurationError
 from .manager import SessionManager
-from .request_state import Phase
+from .request_state import WAITING
 from .response import Body, Response, is_ready
 from .session import ENVIRON_KEY, Session, exchange_of
 from .stores.base import Store
@@ -75,7 +75,7 @@ class SessionMiddleware:
             if replacement is None:
                 raise
             return replacement
-        if isinstance(body, list | tuple) or is_ready(body, environ):
+        if isinstance(body, (list, tuple)) or is_ready(body, environ):
             return response.answer(body)
         chunks = Body(body, response)
         if environ.get("SERVER_SOFTWARE") in _TAKE_HEADERS_AT_ONCE:
@@ -89,7 +89,7 @@ class SessionMiddleware:
             return None
         response = exchange_of(session)
         # An environ that is used again, as by what retries a request, still has the session of the first time.
-        if not isinstance(response, Response) or response.phase is not Phase.WAITING:
+        if not isinstance(response, Response) or response.phase is not WAITING:
             return None
         if response.settings.store is not self._settings.store:
             self._settings.warn_once(

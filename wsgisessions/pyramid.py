@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .middleware import SessionMiddleware
-from .request_state import Phase
+from .request_state import WAITING
 from .response import Body, Headers, Response, is_ready
 from .session import Session, same_session
 from .stores.base import Store
@@ -88,7 +88,7 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
 
         def finish(request: Request) -> None:
             # A streamed response is finished at its end, which is later than this.
-            if kept_back.phase is Phase.WAITING or not is_streamed:
+            if kept_back.phase is WAITING or not is_streamed:
                 kept_back.finish()
 
         request.add_response_callback(commit)

@@ -74,3 +74,6 @@ class Outcome(Enum):
     """The session is absent or expired; nothing was written."""
     CONFLICT = auto()
     """An expectation failed, the lease is not running, or the new ID hash is taken; nothing was written."""
+
+
+DONE, GONE, CONFLICT = Outcome

@@ -84,6 +84,14 @@ class Told(Enum):
     """To forget the ID that it presents."""
 
 
+# The members by name: before CPython 3.12, `Phase.WAITING` costs as much as a call of a function.
+WAITING, SENT, REPLACED = Phase
+NOTHING_PRESENTED, MALFORMED, WELL_FORMED = Presented
+UNLOADED, NEW, STORED, MOVED = RequestState
+NOT_ENDED, CLEARED, FLUSHED = Ending
+NOTHING_TOLD, ISSUED, REMOVED = Told
+
+
 class Exchange(msgspec.Struct, eq=False):
     """A request and its response, as its session sees them.
 
@@ -92,7 +100,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     transport: Transport
     environ: WSGIEnvironment
-    phase: Phase = Phase.WAITING
+    phase: Phase = WAITING
     current: RequestSession | None = None
     """None until the session is used."""
 
@@ -124,13 +132,13 @@ class RequestSession(msgspec.Struct, eq=False):
     exchange: Exchange
     namespace: str
     changes: Changes
-    presented: Presented = Presented.NOTHING
+    presented: Presented = NOTHING_PRESENTED
     candidates: list[SessionID] = []
     """The well-formed IDs that were presented, the one that was found before the others."""
     outdated: list[SessionID] = []
     """Those of them that the client is to be given in a new form."""
     lock: threading.RLock = msgspec.field(default_factory=threading.RLock)
-    state: RequestState = RequestState.UNLOADED
+    state: RequestState = UNLOADED
     stored: Stored | None = None
     own_fields: Mapping[str, str] = {}
     own_expiry: Expiry | None = None
@@ -140,12 +148,12 @@ class RequestSession(msgspec.Struct, eq=False):
     was_read: bool = False
     """Whether the app knows what is inside: if the session is gone then, its changes are refused."""
     renews_on_read: bool = True
-    ending: Ending = Ending.NOTHING
+    ending: Ending = NOT_ENDED
     ended: list[SessionID] = []
     """The IDs of the sessions that a commit deletes."""
     lost_owner: bool = False
     """Whether an owned session was cleared."""
-    told: Told = Told.NOTHING
+    told: Told = NOTHING_TOLD
     held_lock: HeldLock | None = None
     has_saved: bool = False
 
@@ -154,7 +162,7 @@ class RequestSession(msgspec.Struct, eq=False):
         """Read what the client presents, and ask no store yet."""
         current = cls(exchange, namespace, Changes(codec))
         for each in exchange.transport.read(exchange.environ, MOST_TRIED):
-            current.presented = Presented.MALFORMED
+            current.presented = MALFORMED
             if is_well_formed(each.text):
                 session_id = SessionID(each.text, namespace)
                 current.candidates.append(session_id)
@@ -163,7 +171,7 @@ class RequestSession(msgspec.Struct, eq=False):
                 if len(current.candidates) == MOST_TRIED:
                     break
         if current.candidates:
-            current.presented = Presented.WELL_FORMED
+            current.presented = WELL_FORMED
         return current
 
     def __repr__(self) -> str:
@@ -185,7 +193,7 @@ class RequestSession(msgspec.Struct, eq=False):
 
     def become_stored(self, session_id: SessionID, record: Record, seal: Seal | None) -> None:
         """Take a session that the store has."""
-        self.state = RequestState.STORED
+        self.state = STORED
         self.stored = Stored(session_id, record, seal)
         if self.candidates[0] is not session_id:
             self.candidates = [session_id, *(each for each in self.candidates if each is not session_id)]
@@ -196,17 +204,17 @@ class RequestSession(msgspec.Struct, eq=False):
 
     def become_moved(self, mark: Record) -> None:
         """Learn that a parallel request has changed the ID; what the session held before may be in the mark."""
-        self.state = RequestState.MOVED
+        self.state = MOVED
         self.changes.base = self._take_own_fields(mark.fields)
 
     def lose_id(self) -> None:
         """Learn that a parallel request has changed the ID; what was loaded stays."""
-        self.state = RequestState.MOVED
+        self.state = MOVED
         self.stored = None
 
     def become_new(self) -> None:
         """Learn that the store has none of the presented sessions; what was written goes into a new one."""
-        self.state = RequestState.NEW
+        self.state = NEW
         self.stored = None
         self.own_fields = {}
         self.own_expiry = None
@@ -217,12 +225,12 @@ class RequestSession(msgspec.Struct, eq=False):
         """Forget what was loaded and changed."""
         self.become_new()
         self._drop_changes()
-        self.state = RequestState.UNLOADED
+        self.state = UNLOADED
 
     def settle(self, stored: Stored, fields: Mapping[str, str], merged: Iterable[str] = ()) -> None:
         """Take what was committed as what the store has."""
         before, self.stored = self.stored, stored
-        self.state = RequestState.STORED
+        self.state = STORED
         self.has_saved = True
         if before is None or before.session_id is not stored.session_id:
             dead = None if before is None else before.session_id
@@ -250,16 +258,16 @@ class RequestSession(msgspec.Struct, eq=False):
         for session_id in (*self.candidates, *presented):
             if all(each.id_hash != session_id.id_hash for each in self.ended):
                 self.ended.append(session_id)
-        if self.ending is not Ending.FLUSHED and (self.ended or self.presented is not Presented.NOTHING):
+        if self.ending is not FLUSHED and (self.ended or self.presented is not NOTHING_PRESENTED):
             self.ending = ending
-        self.lost_owner = self.lost_owner or (ending is Ending.CLEARED and self.owner is not None)
+        self.lost_owner = self.lost_owner or (ending is CLEARED and self.owner is not None)
         self.held_lock = None  # the lease goes with the session
         self._drop_changes()
         self.become_new()
 
     def undo(self) -> None:
         """Drop every change that is not committed; a flush stays."""
-        if self.ending is Ending.CLEARED:
+        if self.ending is CLEARED:
             self.forget_ending()
             self.become_unloaded()
         self._drop_changes()
@@ -267,7 +275,7 @@ class RequestSession(msgspec.Struct, eq=False):
     def forget_ending(self) -> None:
         """Know that what was to be ended has been, or will not be."""
         self.ended = []
-        self.ending = Ending.NOTHING
+        self.ending = NOT_ENDED
         self.lost_owner = False
 
     def require_delivery(self, doing: str) -> None:
@@ -275,7 +283,7 @@ class RequestSession(msgspec.Struct, eq=False):
 
         :raises SessionError: the headers have left.
         """
-        if self.exchange.phase is not Phase.WAITING:
+        if self.exchange.phase is not WAITING:
             raise SessionError(
                 f"{doing} needs a response header, and the headers have left already; do it before the"
                 " response's first chunk is sent"

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from .commit import Result, commit
+from .commit import FAILED, RAISED, SUCCEEDED, commit
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .expiry import max_age
 from .options import Settings
-from .request_state import Exchange, Phase, RequestSession, Told
+from .request_state import NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange, RequestSession
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -42,7 +42,7 @@ class Response(Exchange, kw_only=True, eq=False):
         """Keep the status and headers back; what the app calls instead of the server's."""
         if self.status and exc_info is None:
             raise AssertionError("start_response() was called a second time without exc_info (PEP 3333)")
-        if self.phase is not Phase.WAITING:
+        if self.phase is not WAITING:
             # With exc_info after the headers have left, the server raises it; after an empty chunk they may not have
             # (PEP 3333, "Error Handling").
             write = self.server_start_response(status, self._with_ours(headers), exc_info)
@@ -54,10 +54,10 @@ class Response(Exchange, kw_only=True, eq=False):
 
     def write(self, data: bytes) -> None:
         """Send a chunk by the imperative way of PEP 3333, the headers before the first one."""
-        if self.phase is Phase.WAITING:
+        if self.phase is WAITING:
             for chunk in self.send_headers() or ():
                 self._send(chunk)
-        if self.phase is not Phase.REPLACED:
+        if self.phase is not REPLACED:
             self._send(data)
 
     def send_headers(self) -> list[bytes] | None:
@@ -67,42 +67,42 @@ class Response(Exchange, kw_only=True, eq=False):
         headers = self.headers
         if self.current is not None:
             try:
-                commit(self.settings, self.current, Result.FAILED if self.status[0] == "5" else Result.SUCCEEDED)
+                commit(self.settings, self.current, FAILED if self.status[0] == "5" else SUCCEEDED)
                 headers = self._with_ours(headers)
             except Exception as error:
                 return self._replace(error)
-        self.phase = Phase.SENT
+        self.phase = SENT
         self.server_write = self.server_start_response(self.status, headers)
         return None
 
     def answer(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the body of an app that has done its work, or what replaces it."""
         replacement = None
-        if self.phase is Phase.WAITING:
+        if self.phase is WAITING:
             if self.current is None and self.status:
                 # Nothing to commit, and nobody left who could touch the session: a twentieth faster than below.
-                self.phase = Phase.SENT
+                self.phase = SENT
                 self.server_start_response(self.status, self.headers)
                 return body
             replacement = self.send_headers()
         else:
             self.finish()
-        if self.phase is not Phase.REPLACED:
+        if self.phase is not REPLACED:
             return body
         _close(body)
         return replacement or []
 
     def fail(self, error: BaseException) -> list[bytes] | None:
         """Save nothing of an app that raised; return what the visitor is told, or None to raise on."""
-        is_ours = isinstance(error, tuple(ERROR_STATUSES)) and self.phase is Phase.WAITING
+        is_ours = isinstance(error, tuple(ERROR_STATUSES)) and self.phase is WAITING
         self._abandon()
         return self._replace(error) if is_ours else None
 
     def finish(self) -> None:
         """Commit what was changed after the headers had left; a body that never began saves nothing."""
-        if self.phase is Phase.REPLACED:
+        if self.phase is REPLACED:
             return
-        if self.phase is Phase.WAITING or self.status[0] == "5":
+        if self.phase is WAITING or self.status[0] == "5":
             self._abandon()
         elif self.current is not None:
             try:
@@ -124,16 +124,16 @@ class Response(Exchange, kw_only=True, eq=False):
         return _varying(headers, self.transport.vary) + ours
 
     def _abandon(self) -> None:
-        self.phase = Phase.REPLACED
+        self.phase = REPLACED
         if self.current is None:
             return
         try:
-            commit(self.settings, self.current, Result.RAISED)
+            commit(self.settings, self.current, RAISED)
         except Exception:
             _logger.exception("a session could not be deleted after its request had failed")
 
     def _replace(self, error: BaseException) -> list[bytes]:
-        self.phase = Phase.REPLACED
+        self.phase = REPLACED
         log_replacement(error)
         status, headers, body = error_response(error)
         # An ID that an earlier commit of this request has changed must reach the client all the same.
@@ -144,11 +144,11 @@ class Response(Exchange, kw_only=True, eq=False):
 def session_headers(settings: Settings, current: RequestSession) -> Headers:
     """Return the response headers that tell the client what became of its session's ID."""
     transport, environ = current.exchange.transport, current.exchange.environ
-    if current.told is Told.REMOVED:
+    if current.told is REMOVED:
         return list(transport.withdraw(environ))
     if current.stored is None:
         return []
-    if current.told is Told.NOTHING and current.stored.session_id not in current.outdated:
+    if current.told is NOTHING_TOLD and current.stored.session_id not in current.outdated:
         return []
     _warn(settings, current.exchange)
     seconds = max_age(current.expiry or settings.expiry, current.stored.record.expires_at, settings.clock())
@@ -194,7 +194,7 @@ class Body:
     def _chunks(self) -> Iterator[bytes]:
         response = self._response
         chunks: Iterator[bytes] | None = None
-        while response.phase is not Phase.REPLACED:
+        while response.phase is not REPLACED:
             try:
                 chunks = iter(self._body) if chunks is None else chunks
                 chunk = next(chunks, None)
@@ -205,11 +205,11 @@ class Body:
                 yield from replacement
                 return
             # An empty chunk too must find the headers given to the server.
-            if response.phase is Phase.WAITING:
+            if response.phase is WAITING:
                 yield from response.send_headers() or ()
             if chunk is None:
                 return
-            if response.phase is not Phase.REPLACED:
+            if response.phase is not REPLACED:
                 yield chunk
 
     def close(self) -> None:

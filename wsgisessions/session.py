@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from .commit import Result, asks_something, commit
+from .commit import SUCCEEDED, Result, asks_something, commit
 from .errors import ConfigurationError, SessionError
 from .expiry import Expiry, dump_expiry
 from .loading import load
@@ -16,7 +16,7 @@ from .locking import hold_lock
 from .options import Settings
 from .owner_sessions import end_others
 from .owners import app_owner, check_owner, stored_owner
-from .request_state import Ending, Exchange, Phase, RequestSession, RequestState
+from .request_state import CLEARED, FLUSHED, UNLOADED, WAITING, Exchange, RequestSession
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -96,7 +96,7 @@ class Session(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         current = self._exchange.current or self._used()
         with current.lock:
-            if self._exchange.phase is not Phase.WAITING:
+            if self._exchange.phase is not WAITING:
                 self._require_stored(current)
             current.changes.assign(key, value)
 
@@ -174,7 +174,7 @@ class Session(MutableMapping[str, Any]):
         """
         current = self._used()
         with current.lock:
-            current.end(Ending.CLEARED)
+            current.end(CLEARED)
 
     def bucket(self, type: type[T], key: str | None = None) -> T:
         """Return a typed name-space: an instance of `type`, kept in the session under one key.
@@ -189,7 +189,7 @@ class Session(MutableMapping[str, Any]):
         """
         current = self._looked_at()
         with current.lock:
-            if self._exchange.phase is not Phase.WAITING:
+            if self._exchange.phase is not WAITING:
                 self._require_stored(current)
             bucket: T = current.changes.bucket(type.__qualname__ if key is None else key, type)
             return bucket
@@ -228,7 +228,7 @@ class Session(MutableMapping[str, Any]):
         if current is None:
             return False
         with current.lock:
-            if current.state is RequestState.UNLOADED:
+            if current.state is UNLOADED:
                 return asks_something(current)
             # Values that were read may have changed in place or not, so they are compared.
             return asks_something(current, of_changes=current.changes.difference() is not None)
@@ -237,7 +237,7 @@ class Session(MutableMapping[str, Any]):
     def is_loaded(self) -> bool:
         """Whether the store has been asked for the session."""
         current = self._exchange.current
-        return current is not None and current.state is not RequestState.UNLOADED
+        return current is not None and current.state is not UNLOADED
 
     @property
     def is_empty(self) -> bool:
@@ -337,7 +337,7 @@ class Session(MutableMapping[str, Any]):
         """
         current = self._used()
         with current.lock:
-            current.end(Ending.FLUSHED)
+            current.end(FLUSHED)
 
     def cycle_id(self) -> None:
         """Give the session a new ID and keep its data; the old ID is dead.
@@ -408,16 +408,16 @@ class Session(MutableMapping[str, Any]):
     def _loaded(self) -> RequestSession:
         """Return the request's session, after asking the store for it."""
         current = self._used()
-        if current.state is RequestState.UNLOADED:
+        if current.state is UNLOADED:
             with current.lock:
-                if current.state is RequestState.UNLOADED:
+                if current.state is UNLOADED:
                     load(self._settings, current)
         return current
 
     def _looked_at(self) -> RequestSession:
         """Return the request's session for a look inside."""
         current = self._exchange.current
-        if current is None or current.state is RequestState.UNLOADED:
+        if current is None or current.state is UNLOADED:
             current = self._loaded()
         current.was_read = True
         return current
@@ -456,7 +456,7 @@ def default_expiry(session: Session) -> Expiry:
     return session._settings.expiry
 
 
-def commit_session(session: Session, result: Result = Result.SUCCEEDED) -> None:
+def commit_session(session: Session, result: Result = SUCCEEDED) -> None:
     """Commit what a request whose app ended so did to its session."""
     current = session._exchange.current
     if current is not None:
