@@ -1,15 +1,29 @@
-"""What a commit does: the table in docs/commit.md as one function that decides, and one that carries it out."""
+"""Committing a session: what is known of the request, and what was decided, carried out step by step."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum, auto
 
-import msgspec
 from msgspec.structs import replace
 
 from .changes import Difference
 from .conflicts import Applied, apply_patch, check_size
+from .decision import (
+    CHANGED,
+    EMPTIED,
+    EXPIRY,
+    FAILED,
+    LOGIN,
+    NEW_ID,
+    NOTHING_ASKED,
+    SUCCEEDED,
+    UNCHANGED,
+    Decision,
+    Known,
+    Result,
+    Step,
+    decide,
+)
 from .errors import SessionInterrupted
 from .expiry import dump_expiry
 from .loading import load, load_mark
@@ -19,21 +33,15 @@ from .owner_sessions import end_oldest
 from .owners import app_owner
 from .record import DONE, GONE, Patch, Record
 from .request_state import (
-    CLEARED,
-    FLUSHED,
     ISSUED,
-    MOVED,
     NOT_ENDED,
+    NOTHING_TOLD,
     REMOVED,
-    STORED,
     UNLOADED,
     WAITING,
     WELL_FORMED,
-    Ending,
-    Phase,
-    Presented,
+    Exchange,
     RequestSession,
-    RequestState,
     Stored,
     Told,
 )
@@ -42,152 +50,8 @@ from .session_ids import SessionID
 from .session_info import client_of, dump_client
 from .transports import MOST_TRIED
 
-# --- what is decided
 
-
-class Result(Enum):
-    """What became of the app."""
-
-    SUCCEEDED = auto()
-    FAILED = auto()
-    """It answered 5xx: no data is saved, and the client can still be told of a new ID."""
-    RAISED = auto()
-    """It raised, or never came to its headers: no data is saved, and the client can be told nothing."""
-
-
-class Change(Enum):
-    """What the app did to the keys."""
-
-    UNCHANGED = auto()
-    CHANGED = auto()
-    EMPTIED = auto()
-    """It removed the last key of a session without an owner."""
-
-
-class Asked(Enum):
-    """What the app asked for beside that; the later ones include the earlier."""
-
-    NOTHING = auto()
-    EXPIRY = auto()
-    NEW_ID = auto()
-    LOGIN = auto()
-
-
-# As in request_state.py: a member is looked up faster so.
-SUCCEEDED, FAILED, RAISED = Result
-UNCHANGED, CHANGED, EMPTIED = Change
-NOTHING_ASKED, EXPIRY, NEW_ID, LOGIN = Asked
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What is known of a request when its session is committed."""
-
-    state: RequestState
-    presented: Presented
-    ending: Ending
-    change: Change
-    asked: Asked
-    result: Result
-    phase: Phase
-    is_touch_due: bool
-
-
-class Step(Enum):
-    """One command that the store is given."""
-
-    LEAVE_MARK = "1 create (the mark)"
-    DELETE = "1 delete"
-    CREATE = "1 create"
-    UPDATE = "1 update"
-    RENAME = "1 rename"
-    TOUCH = "1 update (the touch)"
-    DELETE_IF_EMPTY = "1 delete if it is still empty"
-
-
-class Decision(Enum):
-    """What the store is asked, step by step, and what the client is told when that is done."""
-
-    NOTHING = ((), "none")
-    TOUCH = ((Step.TOUCH,), "`Set-Cookie` if the cookie has a Max-Age")
-    UPDATE = ((Step.UPDATE,), "`Set-Cookie` where its Max-Age changes")
-    UPDATE_AND_DELETE_IF_EMPTY = ((Step.UPDATE, Step.DELETE_IF_EMPTY), "removal cookie if it was deleted")
-    CREATE = ((Step.CREATE,), "`Set-Cookie`")
-    MARK_AND_CREATE = ((Step.LEAVE_MARK, Step.CREATE), "new `Set-Cookie`")
-    RENAME = ((Step.LEAVE_MARK, Step.RENAME), "new `Set-Cookie`")
-    RENAME_AND_DELETE_IF_EMPTY = (
-        (Step.LEAVE_MARK, Step.RENAME, Step.DELETE_IF_EMPTY),
-        "new `Set-Cookie`; removal cookie if it was deleted",
-    )
-    DELETE = ((Step.DELETE,), "removal cookie")
-    DELETE_AND_CREATE = ((Step.DELETE, Step.CREATE), "new `Set-Cookie`")
-    MARK_DELETE_AND_CREATE = ((Step.LEAVE_MARK, Step.DELETE, Step.CREATE), "new `Set-Cookie`")
-    INTERRUPT = ((), "400 `SessionInterrupted`")
-    UNDELIVERABLE = ((), "an error in the log")
-
-    def __init__(self, steps: tuple[Step, ...], headers: str) -> None:
-        self.steps = steps
-        self.headers = headers
-
-
-def decide(known: Known) -> Decision:
-    """Return what a commit does."""
-    if known.result is not SUCCEEDED:
-        return _decide_failed(known)
-    if known.ending is not NOT_ENDED:
-        return _decide_ended(known)
-    if known.state is STORED:
-        return _decide_stored(known)
-    starts_session = known.change is CHANGED or known.asked is LOGIN
-    if known.state is MOVED:
-        if known.asked is LOGIN:
-            return Decision.CREATE
-        return Decision.NOTHING if known.change is UNCHANGED else Decision.INTERRUPT
-    if not starts_session:
-        return Decision.NOTHING
-    if known.phase is not WAITING:
-        return Decision.UNDELIVERABLE
-    if known.asked is LOGIN and known.presented is WELL_FORMED:
-        return Decision.MARK_AND_CREATE
-    return Decision.CREATE
-
-
-def _decide_failed(known: Known) -> Decision:
-    """A failed request saves no data; what protects the visitor still happens."""
-    if known.ending is FLUSHED:
-        return Decision.DELETE
-    if known.asked is NEW_ID and known.state is STORED and known.result is FAILED:
-        return Decision.RENAME
-    return Decision.NOTHING
-
-
-def _decide_ended(known: Known) -> Decision:
-    """The session that was presented ends; what was written since is a new one."""
-    if known.change is not CHANGED and known.asked is not LOGIN:
-        return Decision.DELETE
-    if known.phase is not WAITING:
-        return Decision.UNDELIVERABLE
-    if known.presented is WELL_FORMED and (
-        known.ending is CLEARED or known.asked is LOGIN
-    ):
-        return Decision.MARK_DELETE_AND_CREATE
-    return Decision.DELETE_AND_CREATE
-
-
-def _decide_stored(known: Known) -> Decision:
-    """The store has the session."""
-    if known.asked in (NEW_ID, LOGIN):
-        return Decision.RENAME if known.change is not EMPTIED else Decision.RENAME_AND_DELETE_IF_EMPTY
-    if known.change is EMPTIED:
-        return Decision.UPDATE_AND_DELETE_IF_EMPTY
-    if known.change is CHANGED or known.asked is EXPIRY:
-        return Decision.UPDATE
-    return Decision.TOUCH if known.is_touch_due else Decision.NOTHING
-
-
-# --- carrying it out
-
-
-def commit(settings: Settings, current: RequestSession, result: Result = SUCCEEDED) -> Told:
+def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
     """Write what changed in a session, and return what the client must be told.
 
     :raises SessionConflict: another request changed a guarded key meanwhile.
@@ -197,36 +61,24 @@ def commit(settings: Settings, current: RequestSession, result: Result = SUCCEED
     :raises LockLost: the lease of `session.lock()` ran out.
     :raises StoreError: the store failed.
     """
+    current = exchange.current
+    if current is None:
+        return NOTHING_TOLD
     with current.lock:
         if result is not SUCCEEDED:
             _drop_changes(current, result)
-        if current.state is UNLOADED and asks_something(current):
-            load(settings, current)
+        if current.state is UNLOADED and current.may_have_changed:
+            load(exchange.settings, current)
         changes = current.changes
         difference = changes.difference() if changes.assigned or changes.removed or changes.live else None
-        decision = decide(_known(settings, current, difference, result))
+        decision = decide(_known(exchange, current, difference, result))
         if decision.steps:
-            _carry_out(settings, current, decision, difference or Difference({}))
+            _carry_out(exchange, current, decision, difference or Difference({}))
         elif decision is Decision.INTERRUPT:
             raise _interrupted()
         elif decision is Decision.UNDELIVERABLE:
-            current.require_delivery("starting a new session")
+            exchange.require_delivery("starting a new session")
         return current.told
-
-
-def asks_something(current: RequestSession, of_changes: bool | None = None) -> bool:
-    """Tell whether a commit may have something to write.
-
-    :param of_changes: whether a key has changed; without it, whether one may have.
-    """
-    changes = current.changes
-    return bool(
-        (changes.assigned or changes.removed or changes.live if of_changes is None else of_changes)
-        or current.changes_id
-        or current.new_expiry is not None
-        or current.new_owner is not None
-        or current.ending is not NOT_ENDED
-    )
 
 
 def _drop_changes(current: RequestSession, result: Result) -> None:
@@ -235,7 +87,7 @@ def _drop_changes(current: RequestSession, result: Result) -> None:
     current.changes_id = changes_id
 
 
-def _known(settings: Settings, current: RequestSession, difference: Difference | None, result: Result) -> Known:
+def _known(exchange: Exchange, current: RequestSession, difference: Difference | None, result: Result) -> Known:
     change = UNCHANGED
     if difference is not None:
         is_emptied = not difference.set and current.owner is None and current.changes.is_empty()
@@ -251,32 +103,35 @@ def _known(settings: Settings, current: RequestSession, difference: Difference |
         difference is None
         and current.stored is not None
         and current.renews_on_read
-        and _new_deadline(settings, current, current.stored.record) is not None
+        and _new_deadline(exchange, current, current.stored.record) is not None
     )
     presented = WELL_FORMED if current.ended else current.presented
     return Known(
-        current.state, presented, current.ending, change, asked, result, current.exchange.phase, is_touch_due
+        current.state, presented, current.ending, change, asked, result, exchange.phase, is_touch_due
     )
 
 
-def _carry_out(settings: Settings, current: RequestSession, decision: Decision, difference: Difference) -> None:
+def _carry_out(exchange: Exchange, current: RequestSession, decision: Decision, difference: Difference) -> None:
     """Give the store its commands, in the order of the decision."""
+    settings = exchange.settings
     is_marked_here = False
     for step in decision.steps:
         if step is Step.UPDATE:
-            _update(settings, current, difference)
+            _update(exchange, current, difference)
         elif step is Step.CREATE:
-            _create(settings, current)
+            _create(exchange, current)
         elif step is Step.TOUCH:
-            _apply(settings, current, _require_stored(current), difference, None)
+            _apply(exchange, current, _require_stored(current), difference, None)
         elif step is Step.LEAVE_MARK:
             is_marked_here = _leave_marks(settings, current)
         elif step is Step.RENAME:
-            _rename(settings, current, difference, is_marked_here)
+            _rename(exchange, current, difference, is_marked_here)
         elif step is Step.DELETE:
             _delete_ended(settings, current)
         else:
             _delete_if_empty(settings, current)
+    if decision is Decision.DELETE:
+        current.told = REMOVED
 
 
 def _delete_ended(settings: Settings, current: RequestSession) -> None:
@@ -293,7 +148,6 @@ def _delete_ended(settings: Settings, current: RequestSession) -> None:
     current.forget_ending()
     current.candidates = []
     current.has_saved = True
-    current.told = REMOVED
 
 
 def _leave_marks(settings: Settings, current: RequestSession) -> bool:
@@ -310,12 +164,13 @@ def _left_behind(current: RequestSession, stored: Stored) -> dict[str, str]:
     return dict(current.changes.base) if is_first_login else {}
 
 
-def _create(settings: Settings, current: RequestSession) -> None:
+def _create(exchange: Exchange, current: RequestSession) -> None:
+    settings = exchange.settings
     texts = current.changes.texts()
     check_size(settings, texts)
     now = settings.clock()
     deadline = (current.expiry or settings.expiry).deadline(now, now)
-    record = Record({**texts, **_own_fields(settings, current)}, now, now, deadline, current.new_owner)
+    record = Record({**texts, **_own_fields(exchange, current)}, now, now, deadline, current.new_owner)
     seal = None if settings.encryption is None else settings.encryption.new_seal()
     while True:
         session_id = SessionID.new(settings.namespace)
@@ -331,21 +186,23 @@ def _create(settings: Settings, current: RequestSession) -> None:
         end_oldest(settings, record.owner, stored)
 
 
-def _update(settings: Settings, current: RequestSession, difference: Difference) -> None:
+def _update(exchange: Exchange, current: RequestSession, difference: Difference) -> None:
+    settings = exchange.settings
     stored = _require_stored(current)
-    applied = _apply(settings, current, stored, difference, None)
+    applied = _apply(exchange, current, stored, difference, None)
     if applied.outcome is GONE:
-        _start_anew(settings, current, stored)
+        _start_anew(exchange, current, stored)
     elif applied.merged and current.owner is None and current.changes.is_empty():
         _delete_if_empty(settings, current)
 
 
-def _rename(settings: Settings, current: RequestSession, difference: Difference, is_marked_here: bool) -> None:
+def _rename(exchange: Exchange, current: RequestSession, difference: Difference, is_marked_here: bool) -> None:
+    settings = exchange.settings
     stored = _require_stored(current)
     left_behind = _left_behind(current, stored)
     new_owner = current.new_owner
     try:
-        applied = _apply(settings, current, stored, difference, SessionID.new(settings.namespace))
+        applied = _apply(exchange, current, stored, difference, SessionID.new(settings.namespace))
     except BaseException:
         if is_marked_here:
             take_back_mark(settings, stored.session_id)
@@ -361,7 +218,7 @@ def _rename(settings: Settings, current: RequestSession, difference: Difference,
             current.lose_id()
         else:
             current.become_new()
-        _create(settings, current)
+        _create(exchange, current)
     elif difference.set or difference.remove or current.new_expiry is not None:
         raise _interrupted()
     else:
@@ -370,27 +227,29 @@ def _rename(settings: Settings, current: RequestSession, difference: Difference,
         current.lose_id()
 
 
-def _start_anew(settings: Settings, current: RequestSession, stored: Stored) -> None:
+def _start_anew(exchange: Exchange, current: RequestSession, stored: Stored) -> None:
     """Put what was written without a look inside into a new session, the old one being gone."""
+    settings = exchange.settings
     if current.was_read or load_mark(settings, stored.session_id) is not None:
         raise _interrupted()
     current.become_new()
     if current.changes.assigned:
-        current.require_delivery("starting a new session")
-        _create(settings, current)
+        exchange.require_delivery("starting a new session")
+        _create(exchange, current)
 
 
 def _apply(
-    settings: Settings, current: RequestSession, stored: Stored, difference: Difference, new_id: SessionID | None
+    exchange: Exchange, current: RequestSession, stored: Stored, difference: Difference, new_id: SessionID | None
 ) -> Applied:
     """Apply what changed as one patch, and move the session to a new ID if there is one."""
+    settings = exchange.settings
     changes, new_expiry, new_owner = current.changes, current.new_expiry, current.new_owner
-    expires_at = _new_deadline(settings, current, stored.record)
+    expires_at = _new_deadline(exchange, current, stored.record)
     asks = new_owner is not None or new_expiry is not None
     if settings.max_bytes is not None and (difference.set or difference.remove):
         check_size(settings, changes.texts())
     patch = Patch(
-        {**difference.set, **_own_fields(settings, current)} if asks else difference.set,
+        {**difference.set, **_own_fields(exchange, current)} if asks else difference.set,
         difference.remove,
         {} if settings.is_guarded is None else changes.expectations(difference, settings.is_guarded),
         expires_at,
@@ -424,14 +283,15 @@ def _delete_if_empty(settings: Settings, current: RequestSession) -> None:
         current.told = REMOVED
 
 
-def _own_fields(settings: Settings, current: RequestSession) -> dict[str, str]:
+def _own_fields(exchange: Exchange, current: RequestSession) -> dict[str, str]:
     """Return the reserved fields that the session is to have."""
+    settings = exchange.settings
     fields: dict[str, str] = {}
     if current.expiry is not None:
         fields[EXPIRY_FIELD] = dump_expiry(current.expiry)
     if current.new_owner is not None and settings.keep_client is not None:
         owner = app_owner(current.new_owner, settings.namespace)
-        fields[CLIENT_FIELD] = dump_client(client_of(current.exchange.environ), settings.keep_client, owner)
+        fields[CLIENT_FIELD] = dump_client(client_of(exchange.environ), settings.keep_client, owner)
     return fields
 
 
@@ -439,14 +299,15 @@ def _outlives(settings: Settings, current: RequestSession) -> bool:
     return (current.expiry or settings.expiry).outlives_browser
 
 
-def _new_deadline(settings: Settings, current: RequestSession, record: Record) -> datetime | None:
+def _new_deadline(exchange: Exchange, current: RequestSession, record: Record) -> datetime | None:
     """Return the deadline to set, or None while the record's is good enough."""
+    settings = exchange.settings
     expiry, now = current.new_expiry or current.own_expiry or settings.expiry, settings.clock()
     if current.new_expiry is not None:
         return expiry.deadline(record.created_at, now)
     if expiry.touch_interval is None or now - record.touched_at < expiry.touch_interval:
         return None
-    if expiry.outlives_browser and current.exchange.phase is not WAITING:
+    if expiry.outlives_browser and exchange.phase is not WAITING:
         # The cookie would not last as long.
         return None
     deadline = expiry.deadline(record.created_at, now)

@@ -177,7 +177,7 @@ class Interface(SessionInterface):
         shared = middleware.shared_session(environ)
         if shared is not None:
             return same_session(shared, FlaskSession)
-        session = FlaskSession(middleware.manager.settings, Exchange(middleware.transport, environ))
+        session = FlaskSession(Exchange(middleware.manager.settings, middleware.transport, environ))
         session.is_detached = True
         return session
 
@@ -189,20 +189,21 @@ class Interface(SessionInterface):
         """Commit a session that no middleware will commit, such as a test's; for the others, see to their renewal."""
         if not isinstance(session, FlaskSession):
             return
-        current = exchange_of(session).current
-        if current is None:
+        exchange = exchange_of(session)
+        if exchange.current is None:
             return
         if not app.config["SESSION_REFRESH_EACH_REQUEST"] and session.is_loaded and session.permanent:
             session.renews_on_read = False
         if session.is_detached:
             commit_session(session)
-            response.headers.extend(session_headers(self._middleware.manager.settings, current))
+            response.headers.extend(session_headers(exchange))
 
 
 class ConfiguredCookie:
     """The cookie that the app's configuration describes at the time."""
 
     vary = Cookie.vary
+    variables = Cookie.variables
 
     def __init__(self, app: Flask) -> None:
         self._app = app

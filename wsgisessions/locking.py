@@ -10,21 +10,21 @@ from .commit import commit
 from .errors import SessionInterrupted
 from .leases import check_times, leased
 from .loading import load
-from .options import Settings
-from .request_state import HeldLock, RequestSession
+from .request_state import Exchange, HeldLock, RequestSession
 
 @contextmanager
-def hold_lock(settings: Settings, current: RequestSession, timeout: float, lease: float) -> Iterator[None]:
+def hold_lock(exchange: Exchange, current: RequestSession, timeout: float, lease: float) -> Iterator[None]:
     """Take turns with other requests of a loaded session; see `Session.lock`."""
     check_times(timeout, lease)
+    settings = exchange.settings
     if current.held_lock is not None and current.held_lock.thread == threading.get_ident():
         yield
         return
-    commit(settings, current)
+    commit(exchange)
     stored = current.stored
     if stored is None:
         # Nobody else can know a session that the store has not got.
-        with current.lock, _committed(settings, current):
+        with current.lock, _committed(exchange, current):
             yield
         return
     id_hash = stored.session_id.id_hash
@@ -44,18 +44,18 @@ def hold_lock(settings: Settings, current: RequestSession, timeout: float, lease
         current.was_read = True
         current.held_lock = HeldLock(token, threading.get_ident())
         try:
-            with _committed(settings, current):
+            with _committed(exchange, current):
                 yield
         finally:
             current.held_lock = None
 
 
 @contextmanager
-def _committed(settings: Settings, current: RequestSession) -> Iterator[None]:
+def _committed(exchange: Exchange, current: RequestSession) -> Iterator[None]:
     """Commit at the end; undo what is not committed if the block or the commit fails."""
     try:
         yield
-        commit(settings, current)
+        commit(exchange)
     except BaseException:
         current.undo()
         raise

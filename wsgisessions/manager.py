@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, overload
 
-from .commit import Result
+from .decision import FAILED, RAISED
 from .errors import SessionError
 from .options import settings_of
 from .owner_sessions import list_sessions
@@ -40,7 +40,7 @@ class SessionManager:
 
     def open(self, session_id: str | None = None) -> Session:
         """Return the session of an ID, or a new one; the store is asked at the first look inside."""
-        return Session(self.settings, Exchange(Given(session_id), {}))
+        return Session(Exchange(self.settings, Given(session_id), {}))
 
     def commit(self, session: Session) -> None:
         """Write what changed in a session, as the table in docs/commit.md says; raises as `Session.save` does."""
@@ -53,7 +53,7 @@ class SessionManager:
 
         :param can_deliver: whether the client can still be told of a new ID.
         """
-        commit_session(session, Result.FAILED if can_deliver else Result.RAISED)
+        commit_session(session, FAILED if can_deliver else RAISED)
 
     def sessions(self, owner: str, *, current: Session | None = None) -> list[SessionInfo]:
         """Return an owner's sessions, the last seen first. One round trip.

@@ -65,9 +65,8 @@ class SessionMiddleware:
         """Serve a request (PEP 3333)."""
         if self.environ_key in environ and self.shared_session(environ) is not None:
             return self.app(environ, start_response)
-        settings = self._settings
-        response = Response(self.transport, environ, settings=settings, server_start_response=start_response)
-        environ[self.environ_key] = self.session_class(settings, response)
+        response = Response(self._settings, self.transport, environ, server_start_response=start_response)
+        environ[self.environ_key] = self.session_class(response)
         try:
             body = self.app(environ, response.start_response)
         except BaseException as error:

@@ -65,10 +65,8 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
             sent.append((status, headers))
             return _no_write
 
-        kept_back = Response(
-            middleware.transport, request.environ, settings=settings, server_start_response=start_response
-        )
-        session = PyramidSession(settings, kept_back)
+        kept_back = Response(settings, middleware.transport, request.environ, server_start_response=start_response)
+        session = PyramidSession(kept_back)
         has_let_others_go_first = is_streamed = False
 
         def commit(request: Request, response: Any) -> None:
@@ -90,6 +88,7 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
             # A streamed response is finished at its end, which is later than this.
             if kept_back.phase is WAITING or not is_streamed:
                 kept_back.finish()
+                kept_back.release_environ()
 
         request.add_response_callback(commit)
         request.add_finished_callback(finish)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .changes import Changes
-from .codec import Codec
 from .encryption_at_rest import Seal
 from .errors import DecodeError, SessionError
 from .expiry import Expiry, load_expiry
+from .options import Settings
 from .record import Record
 from .reserved_fields import EXPIRY_FIELD, RESERVED_FIELDS, split_fields
 from .session_ids import SessionID, is_well_formed
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _MOST_ENDED = 20
+
+_first_use = threading.Lock()
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -98,11 +100,41 @@ class Exchange(msgspec.Struct, eq=False):
     All `Session` objects of one exchange are the same session, each framework's in its own class.
     """
 
+    settings: Settings
     transport: Transport
     environ: WSGIEnvironment
     phase: Phase = WAITING
     current: RequestSession | None = None
-    """None until the session is used."""
+    """None until the session is used. It does not refer back: what is done with is freed at once."""
+
+    def use(self) -> RequestSession:
+        """Return what is known of the session; at the first use, that is what the client presents."""
+        with _first_use:
+            if self.current is None:
+                self.current = RequestSession.begin(self)
+            return self.current
+
+    def release_environ(self) -> None:
+        """Keep only what a late look at the session needs of the environ.
+
+        The environ refers to the session, and so to this: all of it would wait for the garbage collector.
+        """
+        environ, kept = self.environ, {}
+        for name in self.transport.variables:
+            if name in environ:
+                kept[name] = environ[name]
+        self.environ = kept
+
+    def require_delivery(self, doing: str) -> None:
+        """Refuse what needs a response header, once none can be sent.
+
+        :raises SessionError: the headers have left.
+        """
+        if self.phase is not WAITING:
+            raise SessionError(
+                f"{doing} needs a response header, and the headers have left already; do it before the"
+                " response's first chunk is sent"
+            )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.phase.name}>"
@@ -129,8 +161,6 @@ class HeldLock(msgspec.Struct, eq=False):
 class RequestSession(msgspec.Struct, eq=False):
     """Which session this is, and what the request does to it."""
 
-    exchange: Exchange
-    namespace: str
     changes: Changes
     presented: Presented = NOTHING_PRESENTED
     candidates: list[SessionID] = []
@@ -158,9 +188,10 @@ class RequestSession(msgspec.Struct, eq=False):
     has_saved: bool = False
 
     @classmethod
-    def begin(cls, exchange: Exchange, codec: Codec, namespace: str) -> RequestSession:
+    def begin(cls, exchange: Exchange) -> RequestSession:
         """Read what the client presents, and ask no store yet."""
-        current = cls(exchange, namespace, Changes(codec))
+        namespace = exchange.settings.namespace
+        current = cls(Changes(exchange.settings.codec))
         for each in exchange.transport.read(exchange.environ, MOST_TRIED):
             current.presented = MALFORMED
             if is_well_formed(each.text):
@@ -188,6 +219,22 @@ class RequestSession(msgspec.Struct, eq=False):
     def expiry(self) -> Expiry | None:
         """When it will end after the commit, if not as the others do."""
         return self.new_expiry or self.own_expiry
+
+    @property
+    def has_intentions(self) -> bool:
+        """Whether something is asked for beside changes of keys."""
+        return (
+            self.changes_id
+            or self.new_expiry is not None
+            or self.new_owner is not None
+            or self.ending is not NOT_ENDED
+        )
+
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether a commit may have something to write; nothing is compared."""
+        changes = self.changes
+        return self.has_intentions or bool(changes.assigned or changes.removed or changes.live)
 
     # --- what the store has
 
@@ -251,10 +298,11 @@ class RequestSession(msgspec.Struct, eq=False):
 
     # --- what the app asks for
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: Ending, exchange: Exchange) -> None:
         """End the session, or all that may be it; what is written afterwards starts another."""
-        read = self.exchange.transport.read(self.exchange.environ, _MOST_ENDED)
-        presented = [SessionID(each.text, self.namespace) for each in read if is_well_formed(each.text)][:_MOST_ENDED]
+        namespace = exchange.settings.namespace
+        read = exchange.transport.read(exchange.environ, _MOST_ENDED)
+        presented = [SessionID(each.text, namespace) for each in read if is_well_formed(each.text)][:_MOST_ENDED]
         for session_id in (*self.candidates, *presented):
             if all(each.id_hash != session_id.id_hash for each in self.ended):
                 self.ended.append(session_id)
@@ -277,17 +325,6 @@ class RequestSession(msgspec.Struct, eq=False):
         self.ended = []
         self.ending = NOT_ENDED
         self.lost_owner = False
-
-    def require_delivery(self, doing: str) -> None:
-        """Refuse what needs a response header, once none can be sent.
-
-        :raises SessionError: the headers have left.
-        """
-        if self.exchange.phase is not WAITING:
-            raise SessionError(
-                f"{doing} needs a response header, and the headers have left already; do it before the"
-                " response's first chunk is sent"
-            )
 
     def _drop_changes(self) -> None:
         self.changes.discard()

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from .commit import FAILED, RAISED, SUCCEEDED, commit
+from .commit import commit
+from .decision import FAILED, RAISED, SUCCEEDED
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .expiry import max_age
-from .options import Settings
-from .request_state import NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange, RequestSession
+from .request_state import NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -30,7 +30,6 @@ _logger = logging.getLogger("wsgisessions")
 class Response(Exchange, kw_only=True, eq=False):
     """One request and its response: what the app told `start_response`, kept back until the commit."""
 
-    settings: Settings
     server_start_response: StartResponse
     status: str = ""
     headers: Headers = []
@@ -67,7 +66,7 @@ class Response(Exchange, kw_only=True, eq=False):
         headers = self.headers
         if self.current is not None:
             try:
-                commit(self.settings, self.current, FAILED if self.status[0] == "5" else SUCCEEDED)
+                commit(self, FAILED if self.status[0] == "5" else SUCCEEDED)
                 headers = self._with_ours(headers)
             except Exception as error:
                 return self._replace(error)
@@ -78,15 +77,20 @@ class Response(Exchange, kw_only=True, eq=False):
     def answer(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the body of an app that has done its work, or what replaces it."""
         replacement = None
-        if self.phase is WAITING:
-            if self.current is None and self.status:
-                # Nothing to commit, and nobody left who could touch the session: a twentieth faster than below.
-                self.phase = SENT
-                self.server_start_response(self.status, self.headers)
-                return body
-            replacement = self.send_headers()
-        else:
+        if self.phase is not WAITING:
             self.finish()
+        elif self.current is None and self.status:
+            # Nothing to commit: what send_headers() does, in fewer steps.
+            self.phase = SENT
+            self.server_start_response(self.status, self.headers)
+        else:
+            replacement = self.send_headers()
+        # As release_environ(), without a call, for every request comes by here.
+        environ, kept = self.environ, {}
+        for name in self.transport.variables:
+            if name in environ:
+                kept[name] = environ[name]
+        self.environ = kept
         if self.phase is not REPLACED:
             return body
         _close(body)
@@ -106,7 +110,7 @@ class Response(Exchange, kw_only=True, eq=False):
             self._abandon()
         elif self.current is not None:
             try:
-                commit(self.settings, self.current)
+                commit(self)
             except Exception:
                 _logger.exception("changes made while the response was being sent could not be saved")
 
@@ -118,7 +122,7 @@ class Response(Exchange, kw_only=True, eq=False):
         current = self.current
         if current is None:
             return headers
-        ours = session_headers(self.settings, current)
+        ours = session_headers(self)
         if ours and not _has(headers, "cache-control"):
             ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
         return _varying(headers, self.transport.vary) + ours
@@ -128,7 +132,7 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.current is None:
             return
         try:
-            commit(self.settings, self.current, RAISED)
+            commit(self, RAISED)
         except Exception:
             _logger.exception("a session could not be deleted after its request had failed")
 
@@ -141,22 +145,25 @@ class Response(Exchange, kw_only=True, eq=False):
         return [] if self.environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
 
-def session_headers(settings: Settings, current: RequestSession) -> Headers:
+def session_headers(exchange: Exchange) -> Headers:
     """Return the response headers that tell the client what became of its session's ID."""
-    transport, environ = current.exchange.transport, current.exchange.environ
+    settings, transport, environ, current = exchange.settings, exchange.transport, exchange.environ, exchange.current
+    if current is None:
+        return []
     if current.told is REMOVED:
         return list(transport.withdraw(environ))
     if current.stored is None:
         return []
     if current.told is NOTHING_TOLD and current.stored.session_id not in current.outdated:
         return []
-    _warn(settings, current.exchange)
+    _warn(exchange)
     seconds = max_age(current.expiry or settings.expiry, current.stored.record.expires_at, settings.clock())
     return list(transport.issue(environ, current.stored.session_id.text, seconds))
 
 
-def _warn(settings: Settings, exchange: Exchange) -> None:
+def _warn(exchange: Exchange) -> None:
     """Tell the log, once, why the ID that is issued will not be of use."""
+    settings = exchange.settings
     warning = exchange.transport.warning(exchange.environ)
     if warning is not None:
         settings.warn_once("transport", warning)
@@ -218,6 +225,7 @@ class Body:
             _close(self._body)
         finally:
             self._response.finish()
+            self._response.release_environ()
 
 
 def is_ready(body: object, environ: WSGIEnvironment) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from .commit import SUCCEEDED, Result, asks_something, commit
+from .commit import commit
+from .decision import SUCCEEDED, Result
 from .errors import ConfigurationError, SessionError
 from .expiry import Expiry, dump_expiry
 from .loading import load
 from .locking import hold_lock
-from .options import Settings
 from .owner_sessions import end_others
 from .owners import app_owner, check_owner, stored_owner
 from .request_state import CLEARED, FLUSHED, UNLOADED, WAITING, Exchange, RequestSession
@@ -29,8 +28,6 @@ D = TypeVar("D")
 S = TypeVar("S", bound="Session")
 
 _ABSENT = object()
-
-_first_use = threading.Lock()
 
 # What peers call things, and what to write here.
 _ELSEWHERE = {
@@ -80,10 +77,9 @@ class Session(MutableMapping[str, Any]):
     response's headers are due, one more. Safe to use from several threads of one request.
     """
 
-    __slots__ = ("_exchange", "_settings")
+    __slots__ = ("_exchange",)
 
-    def __init__(self, settings: Settings, exchange: Exchange) -> None:
-        self._settings = settings
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
     # --- the mapping
@@ -94,7 +90,7 @@ class Session(MutableMapping[str, Any]):
             return current.changes.read(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        current = self._exchange.current or self._used()
+        current = self._exchange.current or self._exchange.use()
         with current.lock:
             if self._exchange.phase is not WAITING:
                 self._require_stored(current)
@@ -147,7 +143,7 @@ class Session(MutableMapping[str, Any]):
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, after setting it to the default if it is absent."""
-        with self._used().lock:
+        with self._exchange.use().lock:
             return super().setdefault(key, default)
 
     def pop(self, key: str, default: Any = _ABSENT) -> Any:
@@ -155,7 +151,7 @@ class Session(MutableMapping[str, Any]):
 
         :raises KeyError: it is absent, and there is no default.
         """
-        with self._used().lock:
+        with self._exchange.use().lock:
             return super().pop(key) if default is _ABSENT else super().pop(key, default)
 
     def popitem(self) -> tuple[str, Any]:
@@ -163,7 +159,7 @@ class Session(MutableMapping[str, Any]):
 
         :raises KeyError: the session is empty.
         """
-        with self._used().lock:
+        with self._exchange.use().lock:
             return super().popitem()
 
     def clear(self) -> None:
@@ -172,9 +168,9 @@ class Session(MutableMapping[str, Any]):
         What is written afterwards is a new session under a new ID: one delete, or with the mark and the new
         session a create, a delete and a create. Needs no load.
         """
-        current = self._used()
+        current = self._exchange.use()
         with current.lock:
-            current.end(CLEARED)
+            current.end(CLEARED, self._exchange)
 
     def bucket(self, type: type[T], key: str | None = None) -> T:
         """Return a typed name-space: an instance of `type`, kept in the session under one key.
@@ -229,9 +225,8 @@ class Session(MutableMapping[str, Any]):
             return False
         with current.lock:
             if current.state is UNLOADED:
-                return asks_something(current)
-            # Values that were read may have changed in place or not, so they are compared.
-            return asks_something(current, of_changes=current.changes.difference() is not None)
+                return current.may_have_changed
+            return current.has_intentions or current.changes.difference() is not None
 
     @property
     def is_loaded(self) -> bool:
@@ -252,7 +247,7 @@ class Session(MutableMapping[str, Any]):
 
     @renews_on_read.setter
     def renews_on_read(self, renews: bool) -> None:
-        self._used().renews_on_read = renews
+        self._exchange.use().renews_on_read = renews
 
     @property
     def created_at(self) -> datetime | None:
@@ -267,33 +262,33 @@ class Session(MutableMapping[str, Any]):
         if current.stored is None:
             return None
         if current.new_expiry is not None:
-            return current.new_expiry.deadline(current.stored.record.created_at, self._settings.clock())
+            return current.new_expiry.deadline(current.stored.record.created_at, self._exchange.settings.clock())
         return current.stored.record.expires_at
 
     @property
     def expires_in(self) -> timedelta | None:
         """How long until the session ends unless it is used again; None for a new one."""
         expires_at = self.expires_at
-        return None if expires_at is None else expires_at - self._settings.clock()
+        return None if expires_at is None else expires_at - self._exchange.settings.clock()
 
     @property
     def expiry(self) -> Expiry:
         """When this session ends; set it to give this one another limit than the rest, for good."""
-        return self._loaded().expiry or self._settings.expiry
+        return self._loaded().expiry or self._exchange.settings.expiry
 
     @expiry.setter
     def expiry(self, expiry: Expiry) -> None:
         dump_expiry(expiry)
-        current = self._used()
+        current = self._exchange.use()
         with current.lock:
-            current.require_delivery("setting session.expiry")
+            self._exchange.require_delivery("setting session.expiry")
             current.new_expiry = expiry
 
     @property
     def owner(self) -> str | None:
         """Whose session this is, as `login` was told; None for a visitor who is not logged in."""
         owner = self._looked_at().owner
-        return None if owner is None else app_owner(owner, self._settings.namespace)
+        return None if owner is None else app_owner(owner, self._exchange.settings.namespace)
 
     # --- what it can do
 
@@ -310,8 +305,8 @@ class Session(MutableMapping[str, Any]):
             raise SessionError("login() takes the owner's ID; got an empty str")
         current = self._loaded()
         with current.lock:
-            current.require_delivery("session.login()")
-            bound = stored_owner(owner, self._settings.namespace)
+            self._exchange.require_delivery("session.login()")
+            bound = stored_owner(owner, self._exchange.settings.namespace)
             if current.owner not in (None, bound):
                 self.flush()
             current.new_owner = bound
@@ -328,25 +323,25 @@ class Session(MutableMapping[str, Any]):
 
         :raises SessionError: nobody is logged in.
         """
-        return end_others(self._settings, self._looked_at())
+        return end_others(self._exchange.settings, self._looked_at())
 
     def flush(self) -> None:
         """Delete the session with all its data, whatever the outcome of the request.
 
         One delete at the commit. What is written afterwards starts a new session.
         """
-        current = self._used()
+        current = self._exchange.use()
         with current.lock:
-            current.end(FLUSHED)
+            current.end(FLUSHED, self._exchange)
 
     def cycle_id(self) -> None:
         """Give the session a new ID and keep its data; the old ID is dead.
 
         One load, and at the commit one create (the mark of the old ID) and one rename.
         """
-        current = self._used()
+        current = self._exchange.use()
         with current.lock:
-            current.require_delivery("session.cycle_id()")
+            self._exchange.require_delivery("session.cycle_id()")
             current.changes_id = True
 
     def save(self) -> None:
@@ -357,17 +352,15 @@ class Session(MutableMapping[str, Any]):
         :raises SessionTooLarge: it would exceed `max_bytes`.
         :raises StoreError: the store failed.
         """
-        current = self._exchange.current
-        if current is not None:
-            commit(self._settings, current)
+        commit(self._exchange)
 
     def reload(self) -> None:
         """Undo what is not committed, and load the session anew. One round trip."""
-        current = self._used()
+        current = self._exchange.use()
         with current.lock:
             current.undo()
             current.become_unloaded()
-            load(self._settings, current)
+            load(self._exchange.settings, current)
 
     def lock(self, timeout: float = 10, lease: float = 30) -> AbstractContextManager[None]:
         """Take turns: `with session.lock(): session["n"] += 1`.
@@ -380,7 +373,7 @@ class Session(MutableMapping[str, Any]):
         :raises LockTimeout: another request held it all the time.
         :raises LockLost: the lease ran out before the commit; nothing was written.
         """
-        return hold_lock(self._settings, self._loaded(), timeout, lease)
+        return hold_lock(self._exchange, self._loaded(), timeout, lease)
 
     def __repr__(self) -> str:
         current = self._exchange.current
@@ -396,22 +389,13 @@ class Session(MutableMapping[str, Any]):
 
     # --- laziness
 
-    def _used(self) -> RequestSession:
-        """Return the request's session, without asking the store for it."""
-        exchange = self._exchange
-        if exchange.current is None:
-            with _first_use:
-                if exchange.current is None:
-                    exchange.current = RequestSession.begin(exchange, self._settings.codec, self._settings.namespace)
-        return exchange.current
-
     def _loaded(self) -> RequestSession:
         """Return the request's session, after asking the store for it."""
-        current = self._used()
+        current = self._exchange.use()
         if current.state is UNLOADED:
             with current.lock:
                 if current.state is UNLOADED:
-                    load(self._settings, current)
+                    load(self._exchange.settings, current)
         return current
 
     def _looked_at(self) -> RequestSession:
@@ -425,7 +409,7 @@ class Session(MutableMapping[str, Any]):
     def _require_stored(self, current: RequestSession) -> None:
         """Refuse a change that would start a session of which no header can tell the client any more."""
         if self._loaded().stored is None:
-            current.require_delivery("starting a new session")
+            self._exchange.require_delivery("starting a new session")
 
 
 def get_session(environ: WSGIEnvironment, environ_key: str = ENVIRON_KEY) -> Session:
@@ -448,16 +432,14 @@ def exchange_of(session: Session) -> Exchange:
 
 def same_session(session: Session, session_class: type[S]) -> S:
     """Return the session as an object of another class, for another framework's attributes."""
-    return session_class(session._settings, session._exchange)
+    return session_class(session._exchange)
 
 
 def default_expiry(session: Session) -> Expiry:
     """Return when the sessions end that have no expiry of their own."""
-    return session._settings.expiry
+    return session._exchange.settings.expiry
 
 
 def commit_session(session: Session, result: Result = SUCCEEDED) -> None:
     """Commit what a request whose app ended so did to its session."""
-    current = session._exchange.current
-    if current is not None:
-        commit(session._settings, current, result)
+    commit(session._exchange, result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from werkzeug.http import dump_cookie
@@ -30,6 +30,11 @@ class Transport(Protocol):
     @property
     def vary(self) -> str:
         """The request headers on which a response that looked at the session depends, separated by commas."""
+        ...
+
+    @property
+    def variables(self) -> Collection[str]:
+        """The names of the environ's variables that `read` looks at."""
         ...
 
     def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
@@ -77,6 +82,7 @@ class Cookie:
     """
 
     vary = "Cookie"
+    variables = ("HTTP_COOKIE",)
 
     def __init__(
         self,
@@ -207,6 +213,7 @@ class Header:
         self.name = name
         self.vary = name
         self._variable = f"HTTP_{name.upper().replace('-', '_')}"
+        self.variables = (self._variable,)
 
     def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
         """Return the header's value."""
@@ -234,6 +241,7 @@ class FirstUsed:
 
     def __init__(self, transports: Sequence[Transport]) -> None:
         self.vary = ", ".join(each.vary for each in transports)
+        self.variables = [name for each in transports for name in each.variables]
         *self._first_choices, self._last_choice = transports
 
     def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
@@ -263,6 +271,7 @@ class Given:
     """
 
     vary = ""
+    variables = ()
 
     def __init__(self, session_id: str | None) -> None:
         self._presented = () if session_id is None else (PresentedID(session_id),)

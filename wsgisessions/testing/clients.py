@@ -45,12 +45,11 @@ def open_session(app: Any, client: Any) -> Iterator[Session]:
             "open_session(app, client) takes a werkzeug or Flask test client, a WebTest TestApp or a WSGI environ;"
             f" got {type(client).__name__}"
         )
-    settings = middleware.manager.settings
-    exchange = Exchange(middleware.transport, environ)
-    session = middleware.session_class(settings, exchange)
+    exchange = Exchange(middleware.manager.settings, middleware.transport, environ)
+    session = middleware.session_class(exchange)
     yield session
     middleware.manager.commit(session)
-    headers = [] if exchange.current is None else session_headers(settings, exchange.current)
+    headers = session_headers(exchange)
     if isinstance(client, MutableMapping):
         _remember(middleware, client, headers)
     elif headers:
