@@ -42,7 +42,24 @@ def serve():
 
 
 HEADERS = st.text(st.characters(max_codepoint=255)) | st.lists(
-    st.sampled_from(["__Host-id=", "__Host-id", "=", ";", ",", '"', "\\", " ", "a" * 32, "\xff", "\\303", "\0", "$Version", "a" * 31])
+    st.sampled_from(
+        [
+            "__Host-id=",
+            "__Host-id",
+            "=",
+            ";",
+            ",",
+            '"',
+            "\\",
+            " ",
+            "a" * 32,
+            "\xff",
+            "\\303",
+            "\0",
+            "$Version",
+            "a" * 31,
+        ]
+    )
 ).map("".join)
 
 

@@ -1,5 +1,6 @@
 """The layers hold, the types are clean for a user, and importing the package imports no framework."""
 
+import ast
 import inspect
 import re
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from wsgisessions import Cookie, Session, SessionManager, SessionMiddleware
+from wsgisessions import Cookie, MemoryStore, Session, SessionManager
+from wsgisessions.options import MiddlewareOptions, Options, Settings
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -44,10 +46,62 @@ def test_every_public_name_is_exported_and_described():
         assert public.__doc__, name
 
 
-@pytest.mark.parametrize("public", [SessionMiddleware, SessionManager, Cookie])
-def test_every_option_is_in_the_reference(public):
-    options = inspect.signature(public).parameters.keys() - {"app", "store", "clock"}
+@pytest.mark.parametrize("options", [MiddlewareOptions.__annotations__, inspect.signature(Cookie).parameters])
+def test_every_option_is_in_the_reference(options):
     assert [option for option in sorted(options) if f"`{option}`" not in REFERENCE] == []
+
+
+def test_every_option_has_a_default_in_the_settings():
+    derived = {"store", "encryption", "is_guarded", "warn_once", "thread_locks"}
+    assert Options.__annotations__.keys() == set(Settings.__struct_fields__) - derived
+
+
+def test_an_option_that_there_is_not_is_refused():
+    with pytest.raises(TypeError, match="max_byte"):
+        SessionManager(MemoryStore(), max_byte=1)
+
+
+def test_no_module_uses_the_underscore_names_of_another():
+    package = ROOT / "wsgisessions"
+    used = []
+    for path in package.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_of_self(node)}
+        own |= {each for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in names_of(node)}
+        used += [
+            f"{path.name}:{node.lineno} {node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own
+        ]
+        used += [
+            f"{path.name}:{node.lineno} {alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.level
+            for alias in node.names
+            if is_private(alias.name)
+        ]
+    # PyMySQL has no public name for the socket that a dropped connection must not close politely.
+    assert [each for each in used if not each.endswith(" _sock")] == []
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def is_of_self(node):
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and isinstance(node.ctx, ast.Store)
+
+
+def names_of(definition):
+    for node in definition.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+            # A class with __slots__ names its attributes there.
+            yield from (each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant))
+        elif isinstance(node, ast.AnnAssign):
+            yield node.target.id
 
 
 def test_every_attribute_of_a_session_is_in_the_reference():

@@ -186,7 +186,7 @@ def test_nothing_shows_the_id(manager):
     seen = [session, current, current.stored, current.stored.session_id, current.stored.record, current.changes]
     session["a"] = ["secret"]
     patch = Patch(set=current.changes.texts(), expect=current.stored.record.fields)
-    seen += [current.changes, current.changes.difference(), *current.changes.live["a"], patch, current.exchange]
+    seen += [current.changes, current.changes.difference(), *current.changes.live["a"], patch, exchange_of(session)]
     shown += map(repr, seen)
     for text in shown:
         assert session.id not in text

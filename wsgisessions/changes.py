@@ -214,10 +214,8 @@ class Changes(msgspec.Struct, eq=False):
             self._settle(key)
         if not self.assigned and not self.removed:
             return None
-        base, texts = self.base, {}
-        for key, text in self.assigned.items():
-            if base.get(key) != text:
-                texts[key] = text
+        base = self.base
+        texts = {key: text for key, text in self.assigned.items() if base.get(key) != text}
         removed = self.removed.intersection(base)
         return Difference(texts, removed) if texts or removed else None
 

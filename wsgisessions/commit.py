@@ -34,7 +34,6 @@ from .owners import app_owner
 from .record import DONE, GONE, Patch, Record
 from .request_state import (
     ISSUED,
-    NOT_ENDED,
     NOTHING_TOLD,
     REMOVED,
     UNLOADED,
@@ -106,9 +105,7 @@ def _known(exchange: Exchange, current: RequestSession, difference: Difference |
         and _new_deadline(exchange, current, current.stored.record) is not None
     )
     presented = WELL_FORMED if current.ended else current.presented
-    return Known(
-        current.state, presented, current.ending, change, asked, result, exchange.phase, is_touch_due
-    )
+    return Known(current.state, presented, current.ending, change, asked, result, exchange.phase, is_touch_due)
 
 
 def _carry_out(exchange: Exchange, current: RequestSession, decision: Decision, difference: Difference) -> None:
@@ -155,7 +152,8 @@ def _leave_marks(settings: Settings, current: RequestSession) -> bool:
     if current.stored is not None:
         return leave_mark(settings, current.stored.session_id, _left_behind(current, current.stored))
     dead = current.ended or current.candidates
-    return all([leave_mark(settings, session_id) for session_id in dead[:MOST_TRIED]])
+    were_left = [leave_mark(settings, session_id) for session_id in dead[:MOST_TRIED]]
+    return all(were_left)
 
 
 def _left_behind(current: RequestSession, stored: Stored) -> dict[str, str]:
@@ -256,7 +254,9 @@ def _apply(
         new_owner,
         None if current.held_lock is None else current.held_lock.token,
     )
-    applied = apply_patch(settings, stored.session_id.id_hash, patch, new_id and new_id.id_hash, stored.seal)
+    applied = apply_patch(
+        settings, stored.session_id.id_hash, patch, None if new_id is None else new_id.id_hash, stored.seal
+    )
     if applied.outcome is not DONE:
         return applied
     fields = applied.patch.applied_to(changes.base)

@@ -42,9 +42,7 @@ class Signed:
         except ImportError as error:
             raise ConfigurationError("signing_keys needs itsdangerous: pip install 'wsgisessions[crypto]'") from error
         salt = f"wsgisessions cookie {name}".encode()
-        self._signers = [
-            Signer(key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256) for key in checked
-        ]
+        self._signers = [Signer(key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256) for key in checked]
 
     def protect(self, session_id: str) -> str:
         """Return the signed ID."""

@@ -145,9 +145,7 @@ def _decide_ended(known: Known) -> Decision:
         return Decision.DELETE
     if known.phase is not WAITING:
         return Decision.UNDELIVERABLE
-    if known.presented is WELL_FORMED and (
-        known.ending is CLEARED or known.asked is LOGIN
-    ):
+    if known.presented is WELL_FORMED and (known.ending is CLEARED or known.asked is LOGIN):
         return Decision.MARK_DELETE_AND_CREATE
     return Decision.DELETE_AND_CREATE
 

@@ -12,6 +12,7 @@ from .leases import check_times, leased
 from .loading import load
 from .request_state import Exchange, HeldLock, RequestSession
 
+
 @contextmanager
 def hold_lock(exchange: Exchange, current: RequestSession, timeout: float, lease: float) -> Iterator[None]:
     """Take turns with other requests of a loaded session; see `Session.lock`."""

@@ -47,7 +47,9 @@ def take_back_mark(settings: Settings, session_id: SessionID) -> None:
     try:
         settings.store.delete(moved_hash(session_id.id_hash))
     except StoreError:
-        _logger.warning("the mark of a session that did not move could not be removed; it ends by itself", exc_info=True)
+        _logger.warning(
+            "the mark of a session that did not move could not be removed; it ends by itself", exc_info=True
+        )
 
 
 def claim_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, str] | None = None) -> None:

@@ -26,7 +26,9 @@ def check_namespace(namespace: object) -> None:
     :raises ConfigurationError: it is no str, or holds a control character or a lone surrogate.
     """
     if not isinstance(namespace, str):
-        raise ConfigurationError(f'namespace is a str that names the app, such as "shop"; got {type(namespace).__name__}')
+        raise ConfigurationError(
+            f'namespace is a str that names the app, such as "shop"; got {type(namespace).__name__}'
+        )
     if any(character < " " for character in namespace) or has_lone_surrogate(namespace):
         raise ConfigurationError("namespace cannot hold control characters or lone surrogates")
 

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -224,10 +224,7 @@ class RequestSession(msgspec.Struct, eq=False):
     def has_intentions(self) -> bool:
         """Whether something is asked for beside changes of keys."""
         return (
-            self.changes_id
-            or self.new_expiry is not None
-            or self.new_owner is not None
-            or self.ending is not NOT_ENDED
+            self.changes_id or self.new_expiry is not None or self.new_owner is not None or self.ending is not NOT_ENDED
         )
 
     @property

@@ -8,9 +8,11 @@ before the first chunk of the body, at the first `write()`, or at the end of an 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .commit import commit
 from .decision import FAILED, RAISED, SUCCEEDED
@@ -20,7 +22,7 @@ from .request_state import NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Excha
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
-    from _typeshed.wsgi import StartResponse
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Headers = list[tuple[str, str]]
 
@@ -32,7 +34,7 @@ class Response(Exchange, kw_only=True, eq=False):
 
     server_start_response: StartResponse
     status: str = ""
-    headers: Headers = []
+    headers: Headers = msgspec.field(default_factory=list)
     server_write: Callable[[bytes], object] | None = None
 
     def start_response(

@@ -15,6 +15,7 @@ import msgspec
 _RANDOM_BYTES = 24
 _HANDLE_PREFIX = 8
 
+
 class PresentedID(msgspec.Struct, frozen=True):
     """What a client presents as a session ID, well-formed or not, and whether its form is to be written anew."""
 
