@@ -128,7 +128,7 @@ def test_a_script_does_not_see_an_http_only_cookie(visit, http_only):
     shop = visit(Shop(http_only=http_only))
     shop.get("/count")
     assert ("id=" in shop.driver.execute_script("return document.cookie")) == (not http_only)
-    shop.driver.execute_script("document.cookie = 'id=mine; Secure; Path=/'")
+    shop.driver.execute_script("document.cookie = '__Host-id=mine; Secure; Path=/'")
     assert (shop.get("/count") == "GET n=2") == http_only
 
 
@@ -232,7 +232,7 @@ def test_a_removal_without_the_same_path_would_remove_nothing(visit):
     """So the check above can fail."""
     app = Shop(path="/area")
     shop = visit(app)
-    app.pages["shop.test", "/area/wrong"] = ([("Set-Cookie", "id=; Max-Age=0; Path=/; Secure; HttpOnly")], "")
+    app.pages["shop.test", "/area/wrong"] = ([("Set-Cookie", "__Secure-id=; Max-Age=0; Path=/; Secure; HttpOnly")], "")
     shop.get("/area/count")
     shop.get("/area/wrong")
     assert len(shop.cookies) == 1
