@@ -10,31 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from math import ceil
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
 from .errors import ConfigurationError, DecodeError
 
 _TOUCHES_PER_IDLE_TIME = 10
-
-
-class Expiry(Protocol):
-    """The rule by which a session's deadline is computed."""
-
-    @property
-    def outlives_browser(self) -> bool:
-        """Whether the cookie says how long it lasts (Max-Age), or ends with the browser."""
-        ...
-
-    @property
-    def touch_interval(self) -> timedelta | None:
-        """How much time passes before a use sets the deadline anew; None: use does not move it."""
-        ...
-
-    def deadline(self, created_at: datetime, now: datetime) -> datetime:
-        """Return when a session that is used now will end."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +85,15 @@ class AtDateTime:
         return self.at.astimezone(timezone.utc)
 
 
+Expiry: TypeAlias = OnInactivity | OnSessionEnd | AtDateTime
+"""The rule by which a session's deadline is computed.
+
+`outlives_browser`: whether the cookie says how long it lasts (Max-Age), or ends with the browser.
+`touch_interval`: how much time passes before a use sets the deadline anew; None: use does not move it.
+`deadline(created_at, now)`: when a session that is used now will end.
+"""
+
+
 def max_age(expiry: Expiry, expires_at: datetime, now: datetime) -> int | None:
     """Return a cookie's Max-Age in seconds, or None if it ends with the browser (RFC 6265bis, section 5.6.2)."""
     if not expiry.outlives_browser:
@@ -117,7 +108,7 @@ def _require_positive(name: str, value: Any) -> None:
         raise ConfigurationError(f"{name} must be longer than zero; got {value!r}")
 
 
-_KINDS: dict[str, type[_Idle]] = {
+_KINDS: dict[str, type[OnInactivity | OnSessionEnd]] = {
     "inactivity": OnInactivity,
     "session_end": OnSessionEnd,
 }

@@ -15,6 +15,9 @@ import msgspec
 _RANDOM_BYTES = 24
 _HANDLE_PREFIX = 8
 
+ID_LENGTH = 32
+"""How many characters a session ID has."""
+
 
 class PresentedID(msgspec.Struct, frozen=True):
     """What a client presents as a session ID, well-formed or not, and whether its form is to be written anew."""

@@ -12,7 +12,7 @@ from werkzeug.sansio.http import parse_cookie
 from .cookie_protection import Encrypted, Protection, Signed, reveal_all
 from .errors import ConfigurationError
 from .keyring import SecretKeys
-from .session_ids import PresentedID, is_well_formed
+from .session_ids import ID_LENGTH, PresentedID
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -105,6 +105,7 @@ class Cookie:
         self.partitioned = partitioned
         self._check()
         self._start = f"{self.name}="
+        self._length = len(self._start) + ID_LENGTH
         self._protection = _protection(self.name, signing_keys, encryption_keys)
 
     def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
@@ -116,8 +117,8 @@ class Cookie:
         if self._protection is not None:
             return reveal_all(self._protection, parse_cookie(header).getlist(self.name), limit)
         # The commonest header is our cookie alone, which needs no parser: a tenth of a read's time.
-        if header.startswith(self._start) and is_well_formed(header, len(self._start)):
-            return (PresentedID(header[len(self._start) :]),)
+        if len(header) == self._length and header.startswith(self._start) and ";" not in header:
+            return (PresentedID(header[-ID_LENGTH:]),)
         return [PresentedID(text) for text in parse_cookie(header).getlist(self.name)]
 
     def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
