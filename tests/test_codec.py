@@ -166,3 +166,10 @@ def test_a_text_from_elsewhere_decodes_or_is_refused(text):
         codec.decode(text)
     except DecodeError as error:
         assert error.__cause__ is None  # noqa: PT017 -- most texts are refused, some are JSON; a cause would quote it
+
+
+def test_bytes_whose_base64_is_not_canonical_are_no_text_of_this_codec():
+    codec = JSONCodec()
+    assert codec.decode('{"$bytes": "AA=="}') == b"\0"
+    with pytest.raises(DecodeError):
+        codec.decode('{"$bytes": "AB=="}')

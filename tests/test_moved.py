@@ -3,17 +3,23 @@
 import logging
 import threading
 from datetime import timedelta
+from http.client import HTTPConnection
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 
 from wsgisessions import (
     CachingStore,
+    Cookie,
     EncryptedCodec,
     MemoryStore,
     SessionInterrupted,
     SessionManager,
+    SessionMiddleware,
     SQLiteStore,
     StoreUnavailable,
+    get_session,
 )
 from wsgisessions.session_ids import SessionID, moved_hash
 
@@ -203,6 +209,79 @@ def test_a_mark_is_taken_back_when_the_rename_fails(manager, any_store, visitor,
 
 
 # --- over HTTP
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class ThreadingServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
+@pytest.mark.parametrize("does", ["reads", "writes", "only writes"])
+def test_no_request_around_a_login_undoes_it(any_store, does):
+    """Sixteen polls that were under way when the login was committed, and a browser that takes each answer's cookie."""
+    polls, jar, statuses = 16, {}, []
+    are_under_way, login_is_over = threading.Semaphore(0), threading.Event()
+
+    def app(environ, start_response):
+        session = get_session(environ)
+        status = "200 OK"
+        if environ["PATH_INFO"] == "/login":
+            session.login("ann")
+        elif environ["PATH_INFO"] == "/poll":
+            if does != "only writes" and environ["QUERY_STRING"] == "early":
+                session.get("cart")
+            are_under_way.release()
+            login_is_over.wait(20)
+            if does == "reads":
+                session.get("cart")
+            else:
+                session[f"poll {threading.get_ident()}"] = 1
+        elif environ["PATH_INFO"] == "/who":
+            status = f"200 {session.owner} {session.get('cart')}"
+        else:
+            session["cart"] = ["tea"]
+        start_response(status, [("Content-Type", "text/plain")])
+        return [b""]
+
+    def visit(port, path, cookie):
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", path, headers={"Cookie": f"id={cookie}"} if cookie else {})
+        answer = connection.getresponse()
+        answer.read()
+        for header in answer.headers.get_all("Set-Cookie", []):
+            jar["id"] = header.partition(";")[0].partition("=")[2]
+        connection.close()
+        return answer
+
+    middleware = SessionMiddleware(app, any_store, transport=Cookie(secure=False))
+    with make_server("127.0.0.1", 0, middleware, ThreadingServer, QuietHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_port
+        visit(port, "/", "")
+        anonymous = jar["id"]
+
+        def poll(number):
+            statuses.append(visit(port, "/poll?early" if number % 2 else "/poll", anonymous).status)
+
+        threads = [threading.Thread(target=poll, args=[number]) for number in range(polls)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert are_under_way.acquire(timeout=20)
+        assert visit(port, "/login", anonymous).status == 200
+        logged_in = jar["id"]
+        login_is_over.set()
+        for thread in threads:
+            thread.join(30)
+        assert jar["id"] == logged_in
+        assert visit(port, "/who", jar["id"]).reason == "ann ['tea']"
+        server.shutdown()
+    assert set(statuses) == ({200} if does == "reads" else {400})
 
 
 def test_a_poll_that_was_under_way_leaves_the_logins_cookie_alone(browser):

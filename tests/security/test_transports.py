@@ -1,6 +1,7 @@
 """How the session ID travels: signed, encrypted, in a header, and what is refused before the store is asked."""
 
 import logging
+import string
 
 import pytest
 
@@ -74,6 +75,17 @@ def test_a_forged_cookie_is_refused_before_the_store_is_asked(protected, forge):
     assert response.result is None
     assert response.commands == []
     assert "Set-Cookie" not in response.headers
+
+
+def test_a_protected_cookie_has_one_form(protected):
+    """The last character of base64 has bits that say nothing; with others there it would be the same cookie."""
+    browser = protected([NEW])
+    browser.get(set_n)
+    *_, last = text = browser.session_id
+    for other in set(string.ascii_letters + string.digits + "-_") - {last}:
+        response = browser.get(get_n, cookie=f"__Host-id={text[:-1]}{other}")
+        assert (response.result, response.commands) == (None, [])
+    assert browser.get(get_n, cookie=f"__Host-id={text}").result == 1
 
 
 def test_a_cookie_without_protection_is_refused_once_there_are_keys(protected, make_browser):
