@@ -1,10 +1,11 @@
 """Whatever a visitor's requests do to a session, it stays what a plain dict would be."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsgisessions import MemoryStore, SessionManager, SQLiteStore
+from wsgisessions import MemoryStore, SessionInterrupted, SessionManager, SQLiteStore
 
 keys = st.sampled_from(["a", "b", "c", "a.b", "$set", "é"])
 values = st.one_of(
@@ -23,15 +24,19 @@ class Visits(RuleBasedStateMachine):
         self.manager = SessionManager(self.make_store())
         self.session_id = None
         self.stored = {}
+        self.owner = self.stored_owner = None
         self.begin()
 
     def begin(self):
+        if self.session_id is None:
+            self.owner = None
         self.session = self.manager.open(self.session_id)
         self.model = {key: list(value) if isinstance(value, list) else value for key, value in self.stored.items()}
 
     def commit(self):
         self.session.save()
         self.session_id = self.session.id
+        self.stored_owner = self.owner
         self.stored = {key: list(value) if isinstance(value, list) else value for key, value in self.model.items()}
 
     @rule(key=keys, value=values)
@@ -53,6 +58,44 @@ class Visits(RuleBasedStateMachine):
     def clear(self):
         self.session.clear()
         self.model.clear()
+        self.owner = None
+
+    @rule(owner=st.sampled_from(["ann", "bob"]))
+    def log_in(self, owner):
+        before = self.session.owner
+        assert before == self.owner
+        self.session.login(owner)
+        self.owner = owner
+        if before not in (None, owner):
+            # The first owner's session is flushed, which nothing undoes.
+            self.model.clear()
+            self.commit()
+
+    @precondition(lambda self: self.session_id is not None)
+    @rule(owner=st.sampled_from(["ann", "bob"]))
+    def another_request_logs_in(self, owner):
+        """The old ID is nobody's, a write under it is interrupted, and a second login has what was there before."""
+        self.commit()
+        if self.session_id is None:
+            return
+        old, before, was_owned = self.session_id, dict(self.manager.open(self.session_id)), self.owner
+        other = self.manager.open(old)
+        other.login(owner)
+        other.save()
+        late = self.manager.open(old)
+        late["late"] = 1
+        with pytest.raises(SessionInterrupted):
+            late.save()
+        second = self.manager.open(old)
+        assert (second.owner, second.id) == (None, None)
+        assert dict(second) == ({} if was_owned else before)
+        second.login(owner)
+        second.save()
+        assert second.id not in (old, other.id)
+        self.session_id, self.owner, self.stored_owner = other.id, owner, owner
+        if was_owned not in (None, owner):
+            self.stored = {}
+        self.begin()
 
     @rule()
     def save(self):
@@ -67,11 +110,13 @@ class Visits(RuleBasedStateMachine):
     def failed_request(self):
         self.manager.abandon(self.session, can_deliver=True)
         self.session_id = self.session.id or self.session_id
+        self.owner = self.stored_owner
         self.begin()
 
     @rule()
     def reload(self):
         self.session.reload()
+        self.owner = self.stored_owner
         self.model = {key: list(value) if isinstance(value, list) else value for key, value in self.stored.items()}
 
     @rule()
@@ -79,6 +124,7 @@ class Visits(RuleBasedStateMachine):
         old = self.session_id
         self.session.flush()
         self.model.clear()
+        self.owner = None
         self.commit()
         assert old is None or self.manager.open(old).is_new
 

@@ -393,3 +393,28 @@ def test_a_purge_deletes_what_has_expired(clock):
     clock.advance(timedelta(weeks=3))
     assert manager.purge() == 1500
     assert isinstance(session, Session)
+
+
+def test_reload_does_not_bring_back_what_was_flushed(visit, manager):
+    visit(lambda session: session.update(a=1))
+
+    def view(session):
+        session.flush()
+        session.reload()
+        assert dict(session) == {}
+
+    visit(view)
+    assert visit(dict) == {}
+
+
+def test_reload_undoes_clear(visit):
+    visit(lambda session: (session.login("ann"), session.update(a=1)))
+
+    def view(session):
+        session.clear()
+        session["b"] = 1
+        session.reload()
+        assert (session.owner, dict(session)) == ("ann", {"a": 1})
+
+    visit(view)
+    assert visit(dict) == {"a": 1}

@@ -305,6 +305,8 @@ class RequestSession(msgspec.Struct, eq=False):
                 self.ended.append(session_id)
         if self.ending is not FLUSHED and (self.ended or self.presented is not NOTHING_PRESENTED):
             self.ending = ending
+        if self.ending is FLUSHED:
+            self.candidates = []  # nothing undoes it
         self.lost_owner = self.lost_owner or (ending is CLEARED and self.owner is not None)
         self.held_lock = None  # the lease goes with the session
         self._drop_changes()
