@@ -300,6 +300,9 @@ class RedisSentinel(Group):
         # busy one.
         self.servers[2].run("SENTINEL", "DEBUG", "TILT-TRIGGER", 3_600_000)
         wait_until(lambda: replica_is_linked(self.servers[1]))
+        # A master streams its writes to a replica only from that one's first acknowledgement on.
+        self.servers[0].run("SET", "streams", "1")
+        wait_until(lambda: self.servers[1].run("GET", "streams"))
         # The sentinel learns of replicas from the master, every ten seconds at first.
         wait_until(lambda: self.servers[2].run("SENTINEL", "REPLICAS", "main"))
 
