@@ -120,3 +120,9 @@ def test_a_users_code_is_typed(tmp_path):
     pytest.importorskip("mypy")
     result = run("-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(ROOT / "tests" / "typing" / "api.py"))
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_request_makes_few_calls():
+    """An untouched request is sacred, and the others are followed in few steps; benchmarks/calls.py lists them."""
+    result = run(str(ROOT / "benchmarks" / "calls.py"), "--most", "untouched=5/3,read=30/16,write=48/26")
+    assert result.returncode == 0, result.stdout + result.stderr
