@@ -10,14 +10,17 @@ from .changes import Difference
 from .conflicts import Applied, apply_patch, check_size
 from .decision import (
     CHANGED,
+    DELETE,
     EMPTIED,
     EXPIRY,
     FAILED,
+    INTERRUPT,
     LOGIN,
     NEW_ID,
     NOTHING_ASKED,
     SUCCEEDED,
     UNCHANGED,
+    UNDELIVERABLE,
     Decision,
     Known,
     Result,
@@ -49,6 +52,8 @@ from .session_ids import SessionID
 from .session_info import client_of, dump_client
 from .transports import MOST_TRIED
 
+_LEAVE_MARK, _DELETE, _CREATE, _UPDATE, _RENAME, _TOUCH, _DELETE_IF_EMPTY = Step
+
 
 def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
     """Write what changed in a session, and return what the client must be told.
@@ -73,9 +78,9 @@ def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
         decision = decide(_known(exchange, current, difference, result))
         if decision.steps:
             _carry_out(exchange, current, decision, difference or Difference({}))
-        elif decision is Decision.INTERRUPT:
+        elif decision is INTERRUPT:
             raise _interrupted()
-        elif decision is Decision.UNDELIVERABLE:
+        elif decision is UNDELIVERABLE:
             exchange.require_delivery("starting a new session")
         return current.told
 
@@ -113,21 +118,21 @@ def _carry_out(exchange: Exchange, current: RequestSession, decision: Decision, 
     settings = exchange.settings
     is_marked_here = False
     for step in decision.steps:
-        if step is Step.UPDATE:
+        if step is _UPDATE:
             _update(exchange, current, difference)
-        elif step is Step.CREATE:
+        elif step is _CREATE:
             _create(exchange, current)
-        elif step is Step.TOUCH:
+        elif step is _TOUCH:
             _apply(exchange, current, _require_stored(current), difference, None)
-        elif step is Step.LEAVE_MARK:
+        elif step is _LEAVE_MARK:
             is_marked_here = _leave_marks(settings, current)
-        elif step is Step.RENAME:
+        elif step is _RENAME:
             _rename(exchange, current, difference, is_marked_here)
-        elif step is Step.DELETE:
+        elif step is _DELETE:
             _delete_ended(settings, current)
         else:
             _delete_if_empty(settings, current)
-    if decision is Decision.DELETE:
+    if decision is DELETE:
         current.told = REMOVED
 
 

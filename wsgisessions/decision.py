@@ -108,6 +108,23 @@ class Decision(Enum):
         self.headers = headers
 
 
+(
+    NOTHING,
+    TOUCH,
+    UPDATE,
+    UPDATE_AND_DELETE_IF_EMPTY,
+    CREATE,
+    MARK_AND_CREATE,
+    RENAME,
+    RENAME_AND_DELETE_IF_EMPTY,
+    DELETE,
+    DELETE_AND_CREATE,
+    MARK_DELETE_AND_CREATE,
+    INTERRUPT,
+    UNDELIVERABLE,
+) = Decision
+
+
 def decide(known: Known) -> Decision:
     """Return what a commit does."""
     if known.result is not SUCCEEDED:
@@ -119,43 +136,43 @@ def decide(known: Known) -> Decision:
     starts_session = known.change is CHANGED or known.asked is LOGIN
     if known.state is MOVED:
         if known.asked is LOGIN:
-            return Decision.CREATE
-        return Decision.NOTHING if known.change is UNCHANGED else Decision.INTERRUPT
+            return CREATE
+        return NOTHING if known.change is UNCHANGED else INTERRUPT
     if not starts_session:
-        return Decision.NOTHING
+        return NOTHING
     if known.phase is not WAITING:
-        return Decision.UNDELIVERABLE
+        return UNDELIVERABLE
     if known.asked is LOGIN and known.presented is WELL_FORMED:
-        return Decision.MARK_AND_CREATE
-    return Decision.CREATE
+        return MARK_AND_CREATE
+    return CREATE
 
 
 def _decide_failed(known: Known) -> Decision:
     """A failed request saves no data; what protects the visitor still happens."""
     if known.ending is FLUSHED:
-        return Decision.DELETE
+        return DELETE
     if known.asked is NEW_ID and known.state is STORED and known.result is FAILED:
-        return Decision.RENAME
-    return Decision.NOTHING
+        return RENAME
+    return NOTHING
 
 
 def _decide_ended(known: Known) -> Decision:
     """The session that was presented ends; what was written since is a new one."""
     if known.change is not CHANGED and known.asked is not LOGIN:
-        return Decision.DELETE
+        return DELETE
     if known.phase is not WAITING:
-        return Decision.UNDELIVERABLE
+        return UNDELIVERABLE
     if known.presented is WELL_FORMED and (known.ending is CLEARED or known.asked is LOGIN):
-        return Decision.MARK_DELETE_AND_CREATE
-    return Decision.DELETE_AND_CREATE
+        return MARK_DELETE_AND_CREATE
+    return DELETE_AND_CREATE
 
 
 def _decide_stored(known: Known) -> Decision:
     """The store has the session."""
     if known.asked in (NEW_ID, LOGIN):
-        return Decision.RENAME if known.change is not EMPTIED else Decision.RENAME_AND_DELETE_IF_EMPTY
+        return RENAME if known.change is not EMPTIED else RENAME_AND_DELETE_IF_EMPTY
     if known.change is EMPTIED:
-        return Decision.UPDATE_AND_DELETE_IF_EMPTY
+        return UPDATE_AND_DELETE_IF_EMPTY
     if known.change is CHANGED or known.asked is EXPIRY:
-        return Decision.UPDATE
-    return Decision.TOUCH if known.is_touch_due else Decision.NOTHING
+        return UPDATE
+    return TOUCH if known.is_touch_due else NOTHING

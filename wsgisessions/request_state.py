@@ -111,7 +111,7 @@ class Exchange(msgspec.Struct, eq=False):
         """Return what is known of the session; at the first use, that is what the client presents."""
         with _first_use:
             if self.current is None:
-                self.current = RequestSession.begin(self)
+                self.current = RequestSession(self)
             return self.current
 
     def release_environ(self) -> None:
@@ -158,52 +158,73 @@ class HeldLock(msgspec.Struct, eq=False):
         return "<HeldLock>"
 
 
-class RequestSession(msgspec.Struct, eq=False):
-    """Which session this is, and what the request does to it."""
+class RequestSession:
+    """Which session this is, and what the request does to it; made at the first use of a `Session`.
 
-    changes: Changes
-    presented: Presented = NOTHING_PRESENTED
-    candidates: list[SessionID] = []
-    """The well-formed IDs that were presented, the one that was found before the others."""
-    outdated: list[SessionID] = []
-    """Those of them that the client is to be given in a new form."""
-    lock: threading.RLock = msgspec.field(default_factory=threading.RLock)
-    state: RequestState = UNLOADED
-    stored: Stored | None = None
-    own_fields: Mapping[str, str] = {}
-    own_expiry: Expiry | None = None
-    new_expiry: Expiry | None = None
-    new_owner: str | None = None
-    changes_id: bool = False
-    was_read: bool = False
-    """Whether the app knows what is inside: if the session is gone then, its changes are refused."""
-    renews_on_read: bool = True
-    ending: Ending = NOT_ENDED
-    ended: list[SessionID] = []
-    """The IDs of the sessions that a commit deletes."""
-    lost_owner: bool = False
-    """Whether an owned session was cleared."""
-    told: Told = NOTHING_TOLD
-    held_lock: HeldLock | None = None
-    has_saved: bool = False
+    Reads what the client presents, and asks no store yet.
+    """
 
-    @classmethod
-    def begin(cls, exchange: Exchange) -> RequestSession:
-        """Read what the client presents, and ask no store yet."""
-        namespace = exchange.settings.namespace
-        current = cls(Changes(exchange.settings.codec))
+    __slots__ = (
+        "candidates",
+        "changes",
+        "changes_id",
+        "ended",
+        "ending",
+        "has_saved",
+        "held_lock",
+        "lock",
+        "lost_owner",
+        "new_expiry",
+        "new_owner",
+        "outdated",
+        "own_expiry",
+        "own_fields",
+        "presented",
+        "renews_on_read",
+        "state",
+        "stored",
+        "told",
+        "was_read",
+    )
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.lock = threading.RLock()
+        self.changes = Changes(exchange.settings.codec)
+        self.state = UNLOADED
+        self.stored: Stored | None = None
+        # The package's own fields beside the app's, and what they say of the session's end.
+        self.own_fields: Mapping[str, str] = {}
+        self.own_expiry: Expiry | None = None
+        # What the app asks for.
+        self.new_expiry: Expiry | None = None
+        self.new_owner: str | None = None
+        self.changes_id = False
+        self.renews_on_read = True
+        # Whether the app knows what is inside: if the session is gone then, its changes are refused.
+        self.was_read = False
+        # The IDs of the sessions that a commit deletes, and whether one of them had an owner and was cleared.
+        self.ending = NOT_ENDED
+        self.ended: list[SessionID] = []
+        self.lost_owner = False
+        self.told = NOTHING_TOLD
+        self.held_lock: HeldLock | None = None
+        self.has_saved = False
+        # The well-formed IDs that were presented, the one that was found before the others, and those of them that
+        # the client is to be given in a new form.
+        self.presented = NOTHING_PRESENTED
+        self.candidates: list[SessionID] = []
+        self.outdated: list[SessionID] = []
         for each in exchange.transport.read(exchange.environ, MOST_TRIED):
-            current.presented = MALFORMED
+            self.presented = MALFORMED
             if is_well_formed(each.text):
-                session_id = SessionID(each.text, namespace)
-                current.candidates.append(session_id)
+                session_id = SessionID(each.text, exchange.settings.namespace)
+                self.candidates.append(session_id)
                 if each.is_outdated:
-                    current.outdated.append(session_id)
-                if len(current.candidates) == MOST_TRIED:
+                    self.outdated.append(session_id)
+                if len(self.candidates) == MOST_TRIED:
                     break
-        if current.candidates:
-            current.presented = WELL_FORMED
-        return current
+        if self.candidates:
+            self.presented = WELL_FORMED
 
     def __repr__(self) -> str:
         return f"<RequestSession {self.state.name} {self.changes!r}>"

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from ..errors import ConfigurationError
 from ..forking import call_after_fork
-from ..record import RESERVED_PREFIX, Clock, Outcome, Patch, Record, utc_now
+from ..record import CONFLICT, DONE, GONE, RESERVED_PREFIX, Clock, Outcome, Patch, Record, utc_now
 from .base import Store
 
 _logger = logging.getLogger("wsgisessions")
@@ -80,7 +80,7 @@ class MemoryStore(Store):
             if record is None:
                 return outcome
             if new_id_hash in self._records:
-                return Outcome.CONFLICT
+                return CONFLICT
             lease = self._leases.get(id_hash)
             self._drop(id_hash)
             self._put(new_id_hash, record)
@@ -152,14 +152,14 @@ class MemoryStore(Store):
     def _patched(self, id_hash: str, patch: Patch) -> tuple[Outcome, Record | None]:
         record, now = self._records.get(id_hash), self._clock()
         if record is None or record.expires_at <= now:
-            return Outcome.GONE, None
+            return GONE, None
         if patch.token is not None and self._lease_holder(id_hash) != patch.token:
-            return Outcome.CONFLICT, None
+            return CONFLICT, None
         # A loop, and not any() of a generator, which Python would enter and leave once for each expectation.
         for name, text in patch.expect.items():
             if record.fields.get(name) != text:
-                return Outcome.CONFLICT, None
-        return Outcome.DONE, Record(
+                return CONFLICT, None
+        return DONE, Record(
             patch.applied_to(record.fields),
             record.created_at,
             record.touched_at if patch.expires_at is None else now,
