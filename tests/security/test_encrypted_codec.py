@@ -1,5 +1,6 @@
 """Values encrypted at rest: what the store shows, what it can be made to give back, and changing keys."""
 
+import string
 from datetime import timedelta
 
 import pytest
@@ -285,3 +286,16 @@ def test_expectations_of_absent_keys_stay_so(store):
 def test_a_record_says_nothing_of_its_values_in_its_repr(manager, store):
     now = utc_now()
     assert "secret" not in repr(Record({"a": "secret"}, now, now, now))
+
+
+def test_an_encrypted_text_has_one_form(store):
+    """The last character of base64 has bits that say nothing; with others there it is no text of ours."""
+    manager = SessionManager(store, codec=EncryptedCodec([NEW]))
+    for length in range(1, 4):
+        session_id = start(manager, n="x" * length)
+        id_hash = SessionID(session_id).id_hash
+        text = store.load(id_hash).fields["n"]
+        for other in set(string.ascii_letters + string.digits + "-_") - {text[-1]}:
+            store.update(id_hash, Patch(set={"n": text[:-1] + other}))
+            with pytest.raises(DecodeError):
+                manager.open(session_id)["n"]
