@@ -312,3 +312,69 @@ def test_errors_that_the_app_lets_pass_have_their_status(browser, caplog, error,
 def test_other_errors_pass_through_to_the_server(browser):
     with pytest.raises(EncodeError):
         browser.get(lambda session: session.update(n=object()))
+
+
+def turn_bad(session):
+    session["items"] = items = []
+    items.append(object())
+
+
+@pytest.mark.parametrize("then", [turn_bad, lambda session: session.login("bob")])
+@pytest.mark.parametrize("end", [lambda session: session.logout(), lambda session: session.login("bob")])
+def test_what_was_flushed_is_deleted_although_the_commit_fails(browser, monkeypatch, caplog, end, then):
+    browser.get(lambda session: (session.login("ann"), session.update(n=1)))
+    old = browser.cookie
+    monkeypatch.setattr(browser.store, "create", full)
+
+    def view(session):
+        end(session)
+        then(session)
+
+    response = browser.get(view)
+    assert response.status_int in (500, 503)
+    assert "Max-Age=0" in response.headers["Set-Cookie"]
+    assert browser.get(lambda session: session.owner, cookie=old).result is None
+
+
+def full(id_hash, record):
+    raise StoreUnavailable("the store is full")
+
+
+def test_a_session_that_would_be_too_large_does_not_end_the_cleared_one(make_browser, caplog):
+    browser = make_browser(max_bytes=100)
+    browser.get(lambda session: session.update(n="small"))
+
+    def view(session):
+        session.clear()
+        session["n"] = "x" * 100
+
+    assert browser.get(view).status_int == 500
+    assert browser.get(dict).result == {"n": "small"}
+
+
+def fail_in_a_lock(session):
+    def fail():
+        with session.lock():
+            session.clear()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [(lambda session: session.clear(), "500 Internal Server Error"), (fail_in_a_lock, "200 OK")],
+)
+def test_an_id_that_was_changed_before_an_undone_clear_reaches_the_client(browser, act, status):
+    browser.get(lambda session: session.update(cart="full"))
+    before = browser.cookie
+
+    def view(session):
+        session.login("ann")
+        session.save()
+        act(session)
+
+    browser.get(view, status=status)
+    assert browser.cookie not in ("", before)
+    assert browser.get(lambda session: (session.owner, dict(session))).result == ("ann", {"cart": "full"})

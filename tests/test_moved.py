@@ -14,6 +14,7 @@ from wsgisessions import (
     Cookie,
     EncryptedCodec,
     MemoryStore,
+    OnInactivity,
     SessionInterrupted,
     SessionManager,
     SessionMiddleware,
@@ -420,3 +421,25 @@ def test_apps_of_two_namespaces_share_no_session_and_no_owner():
     assert (bank.sessions("1"), bank.revoke_all("1")) == ([], 0)
     assert len(forum.sessions("1")) == 1
     assert SessionManager(store).sessions("1") == []
+
+
+def test_an_expiry_under_a_moved_id_is_interrupted(manager, visitor):
+    log_in(manager, visitor)
+    late = manager.open(visitor)
+    late.expiry = OnInactivity(timedelta(hours=1))
+    with pytest.raises(SessionInterrupted):
+        late.save()
+
+
+def test_the_mark_stays_when_what_comes_after_the_rename_fails(browser, monkeypatch):
+    browser.get(lambda session: session.update(n=1))
+    old = browser.cookie
+    manager = SessionManager(browser.store, max_per_owner=1)
+
+    def fail(owner):
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(browser.store, "find", fail)
+    with pytest.raises(StoreUnavailable):
+        log_in(manager, old.partition("=")[2])
+    assert browser.get(lambda session: session.update(m=1), cookie=old).status_int == 400

@@ -117,6 +117,8 @@ def _carry_out(exchange: Exchange, current: RequestSession, decision: Decision, 
     """Give the store its commands, in the order of the decision."""
     settings = exchange.settings
     is_marked_here = False
+    if _DELETE in decision.steps and _CREATE in decision.steps:
+        check_size(settings, current.changes.texts())  # before the old session goes
     for step in decision.steps:
         if step is _UPDATE:
             _update(exchange, current, difference)
@@ -213,6 +215,8 @@ def _rename(exchange: Exchange, current: RequestSession, difference: Difference,
     if applied.outcome is DONE:
         if not is_marked_here:
             claim_mark(settings, stored.session_id, left_behind)
+        if new_owner is not None:
+            end_oldest(settings, new_owner, _require_stored(current))
     elif new_owner is not None:
         # A double click: this login is one beside the other, with the same cart. If nobody has moved the session,
         # it was ended, and nothing of it lives on.
@@ -274,8 +278,6 @@ def _apply(
     current.settle(new_stored, fields, applied.merged)
     if new_id is not None or new_expiry is not None or (expires_at is not None and _outlives(settings, current)):
         current.told = ISSUED
-    if new_owner is not None:
-        end_oldest(settings, new_owner, new_stored)
     return applied
 
 

@@ -137,7 +137,7 @@ def decide(known: Known) -> Decision:
     if known.state is MOVED:
         if known.asked is LOGIN:
             return CREATE
-        return NOTHING if known.change is UNCHANGED else INTERRUPT
+        return INTERRUPT if known.change is not UNCHANGED or known.asked is EXPIRY else NOTHING
     if not starts_session:
         return NOTHING
     if known.phase is not WAITING:

@@ -158,6 +158,19 @@ class HeldLock(msgspec.Struct, eq=False):
         return "<HeldLock>"
 
 
+class Cleared(msgspec.Struct, eq=False):
+    """What was known of a session when the app cleared it, should the request fail."""
+
+    state: RequestState
+    stored: Stored | None
+    base: Mapping[str, str]
+    own_fields: Mapping[str, str]
+    own_expiry: Expiry | None
+
+    def __repr__(self) -> str:
+        return f"<Cleared {self.state.name}>"
+
+
 class RequestSession:
     """Which session this is, and what the request does to it; made at the first use of a `Session`.
 
@@ -168,6 +181,7 @@ class RequestSession:
         "candidates",
         "changes",
         "changes_id",
+        "cleared",
         "ended",
         "ending",
         "has_saved",
@@ -205,6 +219,7 @@ class RequestSession:
         # The IDs of the sessions that a commit deletes, and whether one of them had an owner and was cleared.
         self.ending = NOT_ENDED
         self.ended: list[SessionID] = []
+        self.cleared: Cleared | None = None
         self.lost_owner = False
         self.told = NOTHING_TOLD
         self.held_lock: HeldLock | None = None
@@ -324,6 +339,9 @@ class RequestSession:
         for session_id in (*self.candidates, *presented):
             if all(each.id_hash != session_id.id_hash for each in self.ended):
                 self.ended.append(session_id)
+        base = self.changes.base
+        if self.cleared is None:
+            self.cleared = Cleared(self.state, self.stored, base, self.own_fields, self.own_expiry)
         if self.ending is not FLUSHED and (self.ended or self.presented is not NOTHING_PRESENTED):
             self.ending = ending
         if self.ending is FLUSHED:
@@ -335,15 +353,18 @@ class RequestSession:
 
     def undo(self) -> None:
         """Drop every change that is not committed; a flush stays."""
-        if self.ending is CLEARED:
+        cleared = self.cleared
+        if self.ending is CLEARED and cleared is not None:
+            self.state, self.stored, self.changes.base = cleared.state, cleared.stored, cleared.base
+            self.own_fields, self.own_expiry = cleared.own_fields, cleared.own_expiry
             self.forget_ending()
-            self.become_unloaded()
         self._drop_changes()
 
     def forget_ending(self) -> None:
         """Know that what was to be ended has been, or will not be."""
         self.ended = []
         self.ending = NOT_ENDED
+        self.cleared = None
         self.lost_owner = False
 
     def _drop_changes(self) -> None:
