@@ -378,3 +378,27 @@ def test_an_id_that_was_changed_before_an_undone_clear_reaches_the_client(browse
     browser.get(view, status=status)
     assert browser.cookie not in ("", before)
     assert browser.get(lambda session: (session.owner, dict(session))).result == ("ann", {"cart": "full"})
+
+
+def test_an_undone_clear_restores_the_session_that_it_ended_not_an_earlier_state(browser):
+    def view(session):
+        session.clear()  # the first line of a login written the tutorial's way, of a visitor without a cookie
+        session["user_id"] = 7
+        session.save()
+        session.clear()
+
+    browser.get(view, status="500 Internal Server Error")
+    assert browser.get(dict).result == {"user_id": 7}
+
+
+def test_an_id_that_was_changed_before_a_clear_whose_commit_fails_reaches_the_client(make_browser, caplog):
+    browser = make_browser(max_bytes=100)
+
+    def view(session):
+        session["n"] = "small"
+        session.save()
+        session.clear()
+        session["n"] = "x" * 100
+
+    assert browser.get(view).status_int == 500
+    assert browser.get(dict).result == {"n": "small"}

@@ -159,7 +159,7 @@ def _leave_marks(settings: Settings, current: RequestSession) -> bool:
     if current.stored is not None:
         return leave_mark(settings, current.stored.session_id, _left_behind(current, current.stored))
     dead = current.ended or current.candidates
-    were_left = [leave_mark(settings, session_id) for session_id in dead[:MOST_TRIED]]
+    were_left = [leave_mark(settings, session_id, {}) for session_id in dead[:MOST_TRIED]]
     return all(were_left)
 
 

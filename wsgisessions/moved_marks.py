@@ -32,11 +32,11 @@ _CLAIMED = '"claimed"'
 _logger = logging.getLogger("wsgisessions")
 
 
-def leave_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, str] | None = None) -> bool:
+def leave_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, str]) -> bool:
     """Mark an ID as moved, with what the session held before; False if a parallel request has done so. One create."""
     id_hash = moved_hash(session_id.id_hash)
     now = settings.clock()
-    mark = Record({**(fields or {}), MOVED_FIELD: _MARKED}, now, now, now + _LIFETIME)
+    mark = Record({**fields, MOVED_FIELD: _MARKED}, now, now, now + _LIFETIME)
     if settings.encryption is not None:
         mark = settings.encryption.new_seal().close(id_hash, mark)
     return settings.store.create(id_hash, mark)
@@ -52,7 +52,7 @@ def take_back_mark(settings: Settings, session_id: SessionID) -> None:
         )
 
 
-def claim_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, str] | None = None) -> None:
+def claim_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, str]) -> None:
     """Say that the session has moved by this request, although another one left the mark. One update.
 
     Of two requests that change an ID at once, one leaves the mark, and the other may be the one that moves

@@ -187,7 +187,6 @@ class RequestSession:
         "has_saved",
         "held_lock",
         "lock",
-        "lost_owner",
         "new_expiry",
         "new_owner",
         "outdated",
@@ -216,11 +215,10 @@ class RequestSession:
         self.renews_on_read = True
         # Whether the app knows what is inside: if the session is gone then, its changes are refused.
         self.was_read = False
-        # The IDs of the sessions that a commit deletes, and whether one of them had an owner and was cleared.
+        # The IDs of the sessions that a commit deletes, and what was known before.
         self.ending = NOT_ENDED
         self.ended: list[SessionID] = []
         self.cleared: Cleared | None = None
-        self.lost_owner = False
         self.told = NOTHING_TOLD
         self.held_lock: HeldLock | None = None
         self.has_saved = False
@@ -255,6 +253,13 @@ class RequestSession:
     def expiry(self) -> Expiry | None:
         """When it will end after the commit, if not as the others do."""
         return self.new_expiry or self.own_expiry
+
+    @property
+    def lost_owner(self) -> bool:
+        """Whether a session that had an owner was cleared."""
+        if self.ending is not CLEARED or self.cleared is None or self.cleared.stored is None:
+            return False
+        return self.cleared.stored.record.owner is not None
 
     @property
     def has_intentions(self) -> bool:
@@ -339,14 +344,14 @@ class RequestSession:
         for session_id in (*self.candidates, *presented):
             if all(each.id_hash != session_id.id_hash for each in self.ended):
                 self.ended.append(session_id)
-        base = self.changes.base
-        if self.cleared is None:
-            self.cleared = Cleared(self.state, self.stored, base, self.own_fields, self.own_expiry)
-        if self.ending is not FLUSHED and (self.ended or self.presented is not NOTHING_PRESENTED):
-            self.ending = ending
+        if self.ended or self.presented is not NOTHING_PRESENTED:
+            if self.ending is NOT_ENDED:
+                base = self.changes.base
+                self.cleared = Cleared(self.state, self.stored, base, self.own_fields, self.own_expiry)
+            if self.ending is not FLUSHED:
+                self.ending = ending
         if self.ending is FLUSHED:
             self.candidates = []  # nothing undoes it
-        self.lost_owner = self.lost_owner or (ending is CLEARED and self.owner is not None)
         self.held_lock = None  # the lease goes with the session
         self._drop_changes()
         self.become_new()
@@ -365,7 +370,6 @@ class RequestSession:
         self.ended = []
         self.ending = NOT_ENDED
         self.cleared = None
-        self.lost_owner = False
 
     def _drop_changes(self) -> None:
         self.changes.discard()

@@ -18,7 +18,7 @@ from .commit import commit
 from .decision import FAILED, RAISED, SUCCEEDED
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .expiry import max_age
-from .request_state import FLUSHED, NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange, RequestSession
+from .request_state import NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -71,7 +71,7 @@ class Response(Exchange, kw_only=True, eq=False):
                 commit(self, FAILED if self.status[0] == "5" else SUCCEEDED)
                 headers = self._with_ours(headers)
             except Exception as error:
-                self._flush_all_the_same(self.current)
+                self._abandon()
                 return self._replace(error)
         self.phase = SENT
         self.server_write = self.server_start_response(self.status, headers)
@@ -131,6 +131,7 @@ class Response(Exchange, kw_only=True, eq=False):
         return _varying(headers, self.transport.vary) + ours
 
     def _abandon(self) -> None:
+        """Save nothing, but delete what was flushed: a visitor who has logged out must not stay signed in."""
         self.phase = REPLACED
         if self.current is None:
             return
@@ -138,14 +139,6 @@ class Response(Exchange, kw_only=True, eq=False):
             commit(self, RAISED)
         except Exception:
             _logger.exception("a session could not be deleted after its request had failed")
-
-    def _flush_all_the_same(self, current: RequestSession) -> None:
-        """Delete what was flushed, whatever else failed: a visitor who has logged out must not stay signed in."""
-        if current.ending is FLUSHED:
-            try:
-                commit(self, RAISED)
-            except Exception:
-                _logger.exception("a session could not be deleted after its commit had failed")
 
     def _replace(self, error: BaseException) -> list[bytes]:
         self.phase = REPLACED

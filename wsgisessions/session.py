@@ -93,7 +93,7 @@ class Session(MutableMapping[str, Any]):
         current = self._exchange.current or self._exchange.use()
         with current.lock:
             if self._exchange.phase is not WAITING:
-                self._require_stored(current)
+                self._require_stored()
             current.changes.assign(key, value)
 
     def __delitem__(self, key: str) -> None:
@@ -186,7 +186,7 @@ class Session(MutableMapping[str, Any]):
         current = self._looked_at()
         with current.lock:
             if self._exchange.phase is not WAITING:
-                self._require_stored(current)
+                self._require_stored()
             bucket: T = current.changes.bucket(type.__qualname__ if key is None else key, type)
             return bucket
 
@@ -406,7 +406,7 @@ class Session(MutableMapping[str, Any]):
         current.was_read = True
         return current
 
-    def _require_stored(self, current: RequestSession) -> None:
+    def _require_stored(self) -> None:
         """Refuse a change that would start a session of which no header can tell the client any more."""
         if self._loaded().stored is None:
             self._exchange.require_delivery("starting a new session")
