@@ -19,6 +19,10 @@ def is_reachable(known):
         return known.ending is Ending.NOTHING and known.change is Change.UNCHANGED and known.asked is Asked.NOTHING
     if known.is_touch_due and (known.state is not RequestState.STORED or known.change is not Change.UNCHANGED):
         return False
+    if known.state is RequestState.GONE and (
+        known.ending is not Ending.NOTHING or known.presented is Presented.NOTHING
+    ):
+        return False
     if known.ending is not Ending.NOTHING and (
         known.state is not RequestState.NEW or known.presented is Presented.NOTHING
     ):
@@ -37,10 +41,21 @@ def is_reachable(known):
         return False
     if known.state in (RequestState.STORED, RequestState.MOVED) and known.presented is not Presented.WELL_FORMED:
         return False
-    return known.change is not Change.EMPTIED or not (known.state is RequestState.NEW or known.asked is Asked.LOGIN)
+    return known.change is not Change.EMPTIED or not (
+        known.state in (RequestState.NEW, RequestState.GONE) or known.asked is Asked.LOGIN
+    )
 
 
-KINDS = (RequestState, Presented, Ending, Change, Asked, Result, (Phase.WAITING, Phase.SENT), (False, True))
+KINDS = (
+    RequestState,
+    Presented,
+    Ending,
+    Change,
+    Asked,
+    Result,
+    (Phase.WAITING, Phase.SENT, Phase.ENDED),
+    (False, True),
+)
 EVERY = [known for known in (Known(*facts) for facts in product(*KINDS)) if is_reachable(known)]
 
 
@@ -85,6 +100,8 @@ def test_what_holds_for_every_decision(known):
     if known.state is RequestState.MOVED:
         assert Step.UPDATE not in steps
         assert Step.RENAME not in steps
+    if known.state is RequestState.GONE:
+        assert steps == ()
     if known.phase is not Phase.WAITING:
         assert not {Step.CREATE, Step.RENAME} & set(steps)
     if Step.RENAME in steps:

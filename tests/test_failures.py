@@ -293,7 +293,7 @@ def test_a_session_that_is_too_large_is_not_written(make_browser, caplog):
     browser = make_browser(max_bytes=100)
     browser.get(lambda session: session.update(n="small"))
     response = browser.get(lambda session: session.update(n="x" * 100))
-    assert response.status == "500 Internal Server Error"
+    assert response.status == "413 Content Too Large"
     assert "max_bytes is 100" in caplog.text
     assert browser.get(dict).result == {"n": "small"}
 
@@ -348,7 +348,7 @@ def test_a_session_that_would_be_too_large_does_not_end_the_cleared_one(make_bro
         session.clear()
         session["n"] = "x" * 100
 
-    assert browser.get(view).status_int == 500
+    assert browser.get(view).status_int == 413
     assert browser.get(dict).result == {"n": "small"}
 
 
@@ -400,5 +400,5 @@ def test_an_id_that_was_changed_before_a_clear_whose_commit_fails_reaches_the_cl
         session.clear()
         session["n"] = "x" * 100
 
-    assert browser.get(view).status_int == 500
+    assert browser.get(view).status_int == 413
     assert browser.get(dict).result == {"n": "small"}

@@ -109,7 +109,7 @@ class Visits(RuleBasedStateMachine):
     @rule()
     def failed_request(self):
         self.manager.abandon(self.session, can_deliver=True)
-        self.session_id = self.session.id or self.session_id
+        self.session_id = self.session.id
         self.owner = self.stored_owner
         self.begin()
 

@@ -182,18 +182,15 @@ def test_a_mark_is_no_session_of_its_owner(manager, any_store, visitor):
     assert manager.revoke_all("ann") == 1
 
 
-def test_a_mark_ends_by_itself(clock):
-    manager = SessionManager(MemoryStore(clock=clock), clock=clock)
-    session = manager.open()
-    session["n"] = 1
-    session.save()
-    old = session.id
-    log_in(manager, old)
+def test_a_mark_ends_by_itself(make_browser, clock):
+    browser = make_browser(MemoryStore(clock=clock), clock=clock)
+    browser.get(lambda session: session.update(n=1))
+    old = browser.cookie
+    browser.get(lambda session: session.login("ann"))
     clock.advance(timedelta(seconds=11))
-    late = manager.open(old)
-    late["n"] = 2
-    late.save()
-    assert late.id not in (None, old)
+    browser.get(lambda session: session.update(n=2), cookie=old)
+    assert browser.cookie not in ("", old)
+    assert browser.get(dict).result == {"n": 2}
 
 
 def test_a_mark_is_taken_back_when_the_rename_fails(manager, any_store, visitor, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -51,8 +52,11 @@ from .reserved_fields import CLIENT_FIELD, EXPIRY_FIELD
 from .session_ids import SessionID
 from .session_info import client_of, dump_client
 from .transports import MOST_TRIED
+from .unsaved import tell_dropped
 
 _LEAVE_MARK, _DELETE, _CREATE, _UPDATE, _RENAME, _TOUCH, _DELETE_IF_EMPTY = Step
+
+_logger = logging.getLogger("wsgisessions")
 
 
 def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
@@ -71,8 +75,7 @@ def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
     with current.lock:
         if result is not SUCCEEDED:
             _drop_changes(current, result)
-        if current.state is UNLOADED and current.may_have_changed:
-            load(exchange.settings, current)
+        _know_what_changed(exchange, current)
         changes = current.changes
         difference = changes.difference() if changes.assigned or changes.removed or changes.live else None
         decision = decide(_known(exchange, current, difference, result))
@@ -85,7 +88,30 @@ def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
         return current.told
 
 
+def would_write(exchange: Exchange) -> bool:
+    """Tell whether a commit now would write. Loads the session if something was written without a look inside.
+
+    :raises EncodeError: a nested value can no longer be encoded.
+    :raises StoreError: the load failed.
+    """
+    current = exchange.current
+    if current is None:
+        return False
+    with current.lock:
+        _know_what_changed(exchange, current)
+        known = _known(exchange, current, current.changes.difference(), SUCCEEDED)
+        return bool(decide(known).steps)
+
+
+def _know_what_changed(exchange: Exchange, current: RequestSession) -> None:
+    if current.state is UNLOADED and current.may_have_changed:
+        load(exchange, current)
+    if current.new_expiry is not None and current.new_expiry == (current.own_expiry or exchange.settings.expiry):
+        current.new_expiry = None  # it has that one
+
+
 def _drop_changes(current: RequestSession, result: Result) -> None:
+    tell_dropped(current)
     changes_id = current.changes_id and result is FAILED
     current.undo()
     current.changes_id = changes_id
@@ -125,7 +151,7 @@ def _carry_out(exchange: Exchange, current: RequestSession, decision: Decision, 
         elif step is _CREATE:
             _create(exchange, current)
         elif step is _TOUCH:
-            _apply(exchange, current, _require_stored(current), difference, None)
+            _touch(exchange, current, difference)
         elif step is _LEAVE_MARK:
             is_marked_here = _leave_marks(settings, current)
         elif step is _RENAME:
@@ -201,6 +227,14 @@ def _update(exchange: Exchange, current: RequestSession, difference: Difference)
         _delete_if_empty(settings, current)
 
 
+def _touch(exchange: Exchange, current: RequestSession, difference: Difference) -> None:
+    """Put the session's end off. What only reads need not fail for that: a later request does it."""
+    try:
+        _apply(exchange, current, _require_stored(current), difference, None)
+    except Exception as error:
+        _logger.warning("a session was read, but its end could not be put off: %s", error)
+
+
 def _rename(exchange: Exchange, current: RequestSession, difference: Difference, is_marked_here: bool) -> None:
     settings = exchange.settings
     stored = _require_stored(current)
@@ -237,7 +271,7 @@ def _rename(exchange: Exchange, current: RequestSession, difference: Difference,
 def _start_anew(exchange: Exchange, current: RequestSession, stored: Stored) -> None:
     """Put what was written without a look inside into a new session, the old one being gone."""
     settings = exchange.settings
-    if current.was_read or load_mark(settings, stored.session_id) is not None:
+    if current.was_read or exchange.must_exist or load_mark(settings, stored.session_id) is not None:
         raise _interrupted()
     current.become_new()
     if current.changes.assigned:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .encryption_at_rest import Seal
-from .errors import LockLost, LockTimeout, SessionConflict, SessionTooLarge
+from .errors import LockLost, LockTimeout, SessionConflict, SessionTooLarge, StoreError, StoreUnavailable
 from .leases import leased
 from .options import Settings
 from .record import Outcome, Patch, Record
@@ -102,7 +102,19 @@ def _send(settings: Settings, id_hash: str, new_id_hash: str | None, patch: Patc
         patch = seal.close_patch(id_hash, new_id_hash, patch)
     if new_id_hash is None:
         return settings.store.update(id_hash, patch)
-    return settings.store.rename(id_hash, new_id_hash, patch)
+    try:
+        return settings.store.rename(id_hash, new_id_hash, patch)
+    except StoreUnavailable:
+        # Only the answer may be lost. Then the old ID is dead, and the client must learn the new one.
+        if _is_stored(settings, new_id_hash):
+            return Outcome.DONE
+        raise
+
+
+def _is_stored(settings: Settings, id_hash: str) -> bool:
+    with suppress(StoreError):
+        return settings.store.load(id_hash) is not None
+    return False
 
 
 def _take_turn(settings: Settings, turn: ExitStack, id_hash: Callable[[], str]) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from .request_state import (
     CLEARED,
     FLUSHED,
+    GONE,
     MOVED,
     NOT_ENDED,
     STORED,
@@ -138,6 +139,8 @@ def decide(known: Known) -> Decision:
         if known.asked is LOGIN:
             return CREATE
         return INTERRUPT if known.change is not UNCHANGED or known.asked is EXPIRY else NOTHING
+    if known.state is GONE:
+        return INTERRUPT if starts_session or known.asked is EXPIRY else NOTHING
     if not starts_session:
         return NOTHING
     if known.phase is not WAITING:

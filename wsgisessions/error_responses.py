@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from .errors import LockLost, LockTimeout, SessionConflict, SessionError, SessionInterrupted, StoreUnavailable
+from .errors import (
+    LockLost,
+    LockTimeout,
+    SessionConflict,
+    SessionError,
+    SessionInterrupted,
+    SessionTooLarge,
+    StoreUnavailable,
+)
 
 # Those that are not simply a 500.
 ERROR_STATUSES: Mapping[type[SessionError], tuple[str, str]] = {
@@ -25,6 +33,10 @@ ERROR_STATUSES: Mapping[type[SessionError], tuple[str, str]] = {
     SessionInterrupted: (
         "400 Bad Request",
         "Your session has ended. Please reload the page.",
+    ),
+    SessionTooLarge: (
+        "413 Content Too Large",
+        "Your session holds too much. Please remove something and try again.",
     ),
 }
 _OTHER_ERRORS = ("500 Internal Server Error", "Your session could not be saved.")

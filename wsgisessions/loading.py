@@ -6,18 +6,19 @@ import logging
 
 from .options import Settings
 from .record import Record
-from .request_state import RequestSession
+from .request_state import Exchange, RequestSession
 from .session_ids import SessionID, moved_hash
 from .transports import MOST_TRIED
 
 _logger = logging.getLogger("wsgisessions")
 
 
-def load(settings: Settings, current: RequestSession) -> None:
+def load(exchange: Exchange, current: RequestSession) -> None:
     """Find the session, one round trip for each ID that is tried; where none is live, one more for each one's mark.
 
     :raises StoreError: the store failed.
     """
+    settings = exchange.settings
     tried = current.candidates[:MOST_TRIED]
     for session_id in tried:
         record = settings.store.load(session_id.id_hash)
@@ -36,7 +37,10 @@ def load(settings: Settings, current: RequestSession) -> None:
         if mark is not None:
             current.become_moved(mark)
             return
-    current.become_new()
+    if exchange.must_exist:
+        current.become_gone()
+    else:
+        current.become_new()
 
 
 def load_mark(settings: Settings, session_id: SessionID) -> Record | None:

@@ -39,7 +39,7 @@ def hold_lock(exchange: Exchange, current: RequestSession, timeout: float, lease
     ):
         with current.lock:
             current.become_unloaded()
-            load(settings, current)
+            load(exchange, current)
         if current.stored is None:
             raise SessionInterrupted("the session was deleted or ran out before its lock could be had")
         current.was_read = True

@@ -13,7 +13,7 @@ from .owners import check_owner, stored_owner
 from .purging import PeriodicPurge, purge
 from .request_state import Exchange
 from .session import Session, commit_session, exchange_of
-from .session_ids import is_well_formed
+from .session_ids import is_handle, is_well_formed
 from .session_info import SessionInfo
 from .stores.base import Store
 from .transports import Given
@@ -39,8 +39,16 @@ class SessionManager:
         self._purges: list[PeriodicPurge] = []
 
     def open(self, session_id: str | None = None) -> Session:
-        """Return the session of an ID, or a new one; the store is asked at the first look inside."""
-        return Session(Exchange(self.settings, Given(session_id), {}))
+        """Return the session of an ID, or without one a new session; the store is asked at the first look inside.
+
+        If the store has no session of this ID, it reads as empty, and a commit of changes is `SessionInterrupted`:
+        nobody would learn the ID of another one.
+
+        :raises SessionError: a handle is not a session ID.
+        """
+        if session_id is not None and is_handle(session_id):
+            raise SessionError("open() takes a session ID, the client's secret; got a handle, which tells no ID")
+        return Session(Exchange(self.settings, Given(session_id), {}, must_exist=session_id is not None))
 
     def commit(self, session: Session) -> None:
         """Write what changed in a session, as the table in docs/commit.md says; raises as `Session.save` does."""

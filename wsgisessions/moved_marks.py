@@ -57,8 +57,15 @@ def claim_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, s
 
     Of two requests that change an ID at once, one leaves the mark, and the other may be the one that moves
     the session. The first learns by this that the session was not ended. If it has taken its mark back, a
-    new one is left.
+    new one is left. A failure is logged: the session has moved, and its client is told.
     """
+    try:
+        _claim_mark(settings, session_id, fields)
+    except StoreError:
+        _logger.warning("the mark of a session that has moved could not be claimed; it ends by itself", exc_info=True)
+
+
+def _claim_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, str]) -> None:
     id_hash = moved_hash(session_id.id_hash)
     patch = Patch(set={MOVED_FIELD: _CLAIMED})
     if settings.encryption is not None:

@@ -33,6 +33,16 @@ def end_others(settings: Settings, current: RequestSession) -> int:
     return settings.store.delete_owner(current.owner, keep=kept)
 
 
+def end_all(settings: Settings, current: RequestSession) -> int:
+    """End every session of a session's owner, this one too, and return how many. One round trip.
+
+    :raises SessionError: nobody is logged in.
+    """
+    if current.owner is None:
+        raise SessionError("session.revoke_all() needs an owner; call session.login(owner) first")
+    return settings.store.delete_owner(current.owner)
+
+
 def end_oldest(settings: Settings, owner: str, stored: Stored) -> None:
     """End the oldest sessions of an owner who has just logged in, beyond `max_per_owner`. One round trip, and each."""
     if settings.max_per_owner is None:

@@ -39,7 +39,11 @@ class Phase(Enum):
     WAITING = auto()
     """Its headers are kept back, so the client can still be told of a new ID."""
     SENT = auto()
-    """Its headers have left."""
+    """Its headers have left, and its body is on the way."""
+    ENDED = auto()
+    """It is over: what is changed now, only `Session.save()` commits."""
+    ENDED_BUT_USED = auto()
+    """The same, and a thread or a kept `Session` goes on using it."""
     REPLACED = auto()
     """The app failed, or its response was replaced: nothing more of the app's is sent or saved."""
 
@@ -64,6 +68,8 @@ class RequestState(Enum):
     """The store has it."""
     MOVED = auto()
     """A parallel request has given it another ID, which only that request's client is told."""
+    GONE = auto()
+    """The store has it no more, and nobody would learn of another one's ID."""
 
 
 class Ending(Enum):
@@ -87,14 +93,14 @@ class Told(Enum):
 
 
 # The members by name: before CPython 3.12, `Phase.WAITING` costs as much as a call of a function.
-WAITING, SENT, REPLACED = Phase
+WAITING, SENT, ENDED, ENDED_BUT_USED, REPLACED = Phase
 NOTHING_PRESENTED, MALFORMED, WELL_FORMED = Presented
-UNLOADED, NEW, STORED, MOVED = RequestState
+UNLOADED, NEW, STORED, MOVED, GONE = RequestState
 NOT_ENDED, CLEARED, FLUSHED = Ending
 NOTHING_TOLD, ISSUED, REMOVED = Told
 
 
-class Exchange(msgspec.Struct, eq=False):
+class Exchange(msgspec.Struct, eq=False, weakref=True):
     """A request and its response, as its session sees them.
 
     All `Session` objects of one exchange are the same session, each framework's in its own class.
@@ -106,6 +112,8 @@ class Exchange(msgspec.Struct, eq=False):
     phase: Phase = WAITING
     current: RequestSession | None = None
     """None until the session is used. It does not refer back: what is done with is freed at once."""
+    must_exist: bool = False
+    """Whether no session may be started instead of the presented one, since nobody would learn its ID."""
 
     def use(self) -> RequestSession:
         """Return what is known of the session; at the first use, that is what the client presents."""
@@ -198,6 +206,7 @@ class RequestSession:
         "stored",
         "told",
         "was_read",
+        "was_told_dropped",
     )
 
     def __init__(self, exchange: Exchange) -> None:
@@ -222,6 +231,8 @@ class RequestSession:
         self.told = NOTHING_TOLD
         self.held_lock: HeldLock | None = None
         self.has_saved = False
+        # Whether the log has been told what the request's failure drops.
+        self.was_told_dropped = False
         # The well-formed IDs that were presented, the one that was found before the others, and those of them that
         # the client is to be given in a new form.
         self.presented = NOTHING_PRESENTED
@@ -311,6 +322,11 @@ class RequestSession:
         self.become_new()
         self._drop_changes()
         self.state = UNLOADED
+
+    def become_gone(self) -> None:
+        """Learn that the store does not have the session, and that nobody could be told of another."""
+        self.become_new()
+        self.state = GONE
 
     def settle(self, stored: Stored, fields: Mapping[str, str], merged: Iterable[str] = ()) -> None:
         """Take what was committed as what the store has."""

@@ -18,7 +18,8 @@ from .commit import commit
 from .decision import FAILED, RAISED, SUCCEEDED
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .expiry import max_age
-from .request_state import NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange
+from .request_state import ENDED, NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange
+from .unsaved import tell_abandoned
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -46,7 +47,7 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.phase is not WAITING:
             # With exc_info after the headers have left, the server raises it; after an empty chunk they may not have
             # (PEP 3333, "Error Handling").
-            write = self.server_start_response(status, self._with_ours(headers), exc_info)
+            write = self.server_start_response(status, self._with_ours_if_possible(headers), exc_info)
             self.status = status
             return write
         self.status = status
@@ -64,6 +65,7 @@ class Response(Exchange, kw_only=True, eq=False):
     def send_headers(self) -> list[bytes] | None:
         """Commit, and give the server the headers. Return the body instead of the app's, if that failed."""
         if not self.status:
+            self._abandon()
             raise AssertionError("the app returned a body before it called start_response() (PEP 3333)")
         headers = self.headers
         if self.current is not None:
@@ -71,6 +73,7 @@ class Response(Exchange, kw_only=True, eq=False):
                 commit(self, FAILED if self.status[0] == "5" else SUCCEEDED)
                 headers = self._with_ours(headers)
             except Exception as error:
+                self.current.undo()
                 self._abandon()
                 return self._replace(error)
         self.phase = SENT
@@ -80,14 +83,17 @@ class Response(Exchange, kw_only=True, eq=False):
     def answer(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the body of an app that has done its work, or what replaces it."""
         replacement = None
-        if self.phase is not WAITING:
-            self.finish()
-        elif self.current is None and self.status:
-            # Nothing to commit: what send_headers() does, in fewer steps.
-            self.phase = SENT
-            self.server_start_response(self.status, self.headers)
-        else:
-            replacement = self.send_headers()
+        try:
+            if self.phase is not WAITING:
+                self.finish()
+            elif self.current is None and self.status:
+                # Nothing to commit: what send_headers() does, in fewer steps.
+                self.server_start_response(self.status, self.headers)
+            else:
+                replacement = self.send_headers()
+        except BaseException:
+            close_quietly(body)  # the server gets no body to close
+            raise
         # As release_environ(), without a call, for every request comes by here.
         environ, kept = self.environ, {}
         for name in self.transport.variables:
@@ -95,8 +101,9 @@ class Response(Exchange, kw_only=True, eq=False):
                 kept[name] = environ[name]
         self.environ = kept
         if self.phase is not REPLACED:
+            self.phase = ENDED
             return body
-        _close(body)
+        close_quietly(body)
         return replacement or []
 
     def fail(self, error: BaseException) -> list[bytes] | None:
@@ -111,11 +118,13 @@ class Response(Exchange, kw_only=True, eq=False):
             return
         if self.phase is WAITING or self.status[0] == "5":
             self._abandon()
-        elif self.current is not None:
+            return
+        if self.current is not None:
             try:
                 commit(self)
             except Exception:
                 _logger.exception("changes made while the response was being sent could not be saved")
+        self.phase = ENDED
 
     def _send(self, chunk: bytes) -> None:
         if self.server_write is not None:
@@ -129,6 +138,13 @@ class Response(Exchange, kw_only=True, eq=False):
         if ours and not _has(headers, "cache-control"):
             ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
         return _varying(headers, self.transport.vary) + ours
+
+    def _with_ours_if_possible(self, headers: Headers) -> Headers:
+        try:
+            return self._with_ours(headers)
+        except Exception:
+            _logger.exception("the session's headers could not be written; the response goes out without them")
+            return headers
 
     def _abandon(self) -> None:
         """Save nothing, but delete what was flushed: a visitor who has logged out must not stay signed in."""
@@ -145,7 +161,7 @@ class Response(Exchange, kw_only=True, eq=False):
         log_replacement(error)
         status, headers, body = error_response(error)
         # An ID that an earlier commit of this request has changed must reach the client all the same.
-        self.server_write = self.server_start_response(status, self._with_ours(headers))
+        self.server_write = self.server_start_response(status, self._with_ours_if_possible(headers))
         return [] if self.environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
 
@@ -185,7 +201,7 @@ class Body:
     __slots__ = ("_begun", "_body", "_response")
 
     def __init__(self, body: Iterable[bytes], response: Response) -> None:
-        self._body = body
+        self._body: Iterable[bytes] = body
         self._response = response
         self._begun: Iterator[bytes] | None = None
 
@@ -219,17 +235,25 @@ class Body:
             if response.phase is WAITING:
                 yield from response.send_headers() or ()
             if chunk is None:
+                # Some servers and wrappers never call close().
+                response.finish()
                 return
             if response.phase is not REPLACED:
                 yield chunk
 
     def close(self) -> None:
         """Close the app's body, then commit what it changed since the headers left (PEP 3333)."""
+        body, self._body = self._body, ()
         try:
-            _close(self._body)
+            _close(body)
         finally:
             self._response.finish()
             self._response.release_environ()
+
+    def __del__(self) -> None:
+        response = self._response
+        if response.current is not None and response.phase in (WAITING, SENT):
+            tell_abandoned(response.current)
 
 
 def is_ready(body: object, environ: WSGIEnvironment) -> bool:
@@ -238,6 +262,14 @@ def is_ready(body: object, environ: WSGIEnvironment) -> bool:
         return True
     wrapper = environ.get("wsgi.file_wrapper")
     return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def close_quietly(body: Any) -> None:
+    """Close the body of a response that is not sent; what that raises must not hide why."""
+    try:
+        _close(body)
+    except Exception:
+        _logger.exception("the body of a response that was replaced could not be closed")
 
 
 def _close(body: Any) -> None:

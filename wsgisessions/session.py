@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from weakref import finalize
 
-from .commit import commit
+from .commit import commit, would_write
 from .decision import SUCCEEDED, Result
 from .errors import ConfigurationError, SessionError
 from .expiry import Expiry, dump_expiry
 from .loading import load
 from .locking import hold_lock
-from .owner_sessions import end_others
+from .owner_sessions import end_all, end_others
 from .owners import app_owner, check_owner, stored_owner
-from .request_state import CLEARED, FLUSHED, UNLOADED, WAITING, Exchange, RequestSession
+from .request_state import CLEARED, ENDED, ENDED_BUT_USED, FLUSHED, UNLOADED, WAITING, Exchange, RequestSession
+from .unsaved import tell_too_late
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -93,7 +96,7 @@ class Session(MutableMapping[str, Any]):
         current = self._exchange.current or self._exchange.use()
         with current.lock:
             if self._exchange.phase is not WAITING:
-                self._require_stored()
+                self._change_late()
             current.changes.assign(key, value)
 
     def __delitem__(self, key: str) -> None:
@@ -102,6 +105,11 @@ class Session(MutableMapping[str, Any]):
             if not current.changes.has(key):
                 raise KeyError(key)
             current.changes.delete(key)
+
+    def __reversed__(self) -> Iterator[str]:
+        current = self._looked_at()
+        with current.lock:
+            return reversed(current.changes.keys())
 
     def __iter__(self) -> Iterator[str]:
         current = self._looked_at()
@@ -170,6 +178,8 @@ class Session(MutableMapping[str, Any]):
         """
         current = self._exchange.use()
         with current.lock:
+            if self._exchange.phase is not WAITING:
+                self._note_late_use()
             current.end(CLEARED, self._exchange)
 
     def bucket(self, type: type[T], key: str | None = None) -> T:
@@ -186,13 +196,21 @@ class Session(MutableMapping[str, Any]):
         current = self._looked_at()
         with current.lock:
             if self._exchange.phase is not WAITING:
-                self._require_stored()
+                self._change_late()
             bucket: T = current.changes.bucket(type.__qualname__ if key is None else key, type)
             return bucket
 
     def copy(self) -> dict[str, Any]:
         """Return the keys and values as a dict."""
         return dict(self)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(dict(self), memo)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a session cannot be pickled, for it belongs to its request; pickle dict(session)")
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         return {**self, **other}
@@ -219,14 +237,11 @@ class Session(MutableMapping[str, Any]):
 
     @property
     def is_modified(self) -> bool:
-        """Whether a commit would write something."""
-        current = self._exchange.current
-        if current is None:
-            return False
-        with current.lock:
-            if current.state is UNLOADED:
-                return current.may_have_changed
-            return current.has_intentions or current.changes.difference() is not None
+        """Whether a commit now would write, which putting the session's end off does too.
+
+        Where something was written without a look inside, this loads the session. One round trip then.
+        """
+        return would_write(self._exchange)
 
     @property
     def is_loaded(self) -> bool:
@@ -325,6 +340,17 @@ class Session(MutableMapping[str, Any]):
         """
         return end_others(self._exchange.settings, self._looked_at())
 
+    def revoke_all(self) -> int:
+        """End every session of this one's owner at once, and flush this one; return how many there were.
+
+        For "log out everywhere". One round trip after the load.
+
+        :raises SessionError: nobody is logged in.
+        """
+        ended = end_all(self._exchange.settings, self._looked_at())
+        self.flush()
+        return ended
+
     def flush(self) -> None:
         """Delete the session with all its data, whatever the outcome of the request.
 
@@ -332,6 +358,8 @@ class Session(MutableMapping[str, Any]):
         """
         current = self._exchange.use()
         with current.lock:
+            if self._exchange.phase is not WAITING:
+                self._note_late_use()
             current.end(FLUSHED, self._exchange)
 
     def cycle_id(self) -> None:
@@ -360,7 +388,7 @@ class Session(MutableMapping[str, Any]):
         with current.lock:
             current.undo()
             current.become_unloaded()
-            load(self._exchange.settings, current)
+            load(self._exchange, current)
 
     def lock(self, timeout: float = 10, lease: float = 30) -> AbstractContextManager[None]:
         """Take turns: `with session.lock(): session["n"] += 1`.
@@ -376,9 +404,13 @@ class Session(MutableMapping[str, Any]):
         return hold_lock(self._exchange, self._loaded(), timeout, lease)
 
     def __repr__(self) -> str:
+        """Show the state and the keys that are known without asking the store; never a value or the ID."""
         current = self._exchange.current
-        state = "untouched" if current is None else current.state.name.lower()
-        return f"<{type(self).__name__} ({state})>"
+        if current is None:
+            return f"<{type(self).__name__} (untouched)>"
+        with current.lock:
+            keys = sorted(current.changes.texts())
+        return f"<{type(self).__name__} ({current.state.name.lower()}) with keys {keys}>"
 
     def __getattr__(self, name: str) -> Any:
         hint = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
@@ -395,7 +427,7 @@ class Session(MutableMapping[str, Any]):
         if current.state is UNLOADED:
             with current.lock:
                 if current.state is UNLOADED:
-                    load(self._exchange.settings, current)
+                    load(self._exchange, current)
         return current
 
     def _looked_at(self) -> RequestSession:
@@ -404,12 +436,22 @@ class Session(MutableMapping[str, Any]):
         if current is None or current.state is UNLOADED:
             current = self._loaded()
         current.was_read = True
+        if self._exchange.phase is ENDED:
+            self._note_late_use()
         return current
 
-    def _require_stored(self) -> None:
+    def _change_late(self) -> None:
         """Refuse a change that would start a session of which no header can tell the client any more."""
         if self._loaded().stored is None:
             self._exchange.require_delivery("starting a new session")
+        self._note_late_use()
+
+    def _note_late_use(self) -> None:
+        """See to it that what is changed after the end of the request, and never saved, is told."""
+        exchange = self._exchange
+        if exchange.phase is ENDED:
+            exchange.phase = ENDED_BUT_USED
+            finalize(exchange, tell_too_late, exchange.use())
 
 
 def get_session(environ: WSGIEnvironment, environ_key: str = ENVIRON_KEY) -> Session:

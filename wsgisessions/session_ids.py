@@ -32,6 +32,9 @@ class PresentedID(msgspec.Struct, frozen=True):
 is_well_formed = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII).fullmatch
 """Match a text from a client that has the form of a session ID."""
 
+is_handle = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
+"""Match a text that has the form of an ID hash."""
+
 
 class SessionID:
     """The secret that a client holds, with the hash under which a store knows it.
