@@ -75,7 +75,8 @@ def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
     with current.lock:
         if result is not SUCCEEDED:
             _drop_changes(current, result)
-        _know_what_changed(exchange, current)
+        if current.state is UNLOADED or current.new_expiry is not None:
+            _know_what_changed(exchange, current)
         changes = current.changes
         difference = changes.difference() if changes.assigned or changes.removed or changes.live else None
         decision = decide(_known(exchange, current, difference, result))

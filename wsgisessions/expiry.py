@@ -18,6 +18,11 @@ from .errors import ConfigurationError, DecodeError
 
 _TOUCHES_PER_IDLE_TIME = 10
 
+_NEVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
+"""The latest deadline: every engine holds it, and every time zone can show it."""
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
@@ -35,11 +40,11 @@ class _Idle:
         object.__setattr__(self, "touch_interval", self.idle / _TOUCHES_PER_IDLE_TIME)
 
     def deadline(self, created_at: datetime, now: datetime) -> datetime:
-        """Return now plus the idle time, but not past the absolute limit."""
-        idle_end = now + self.idle
+        """Return now plus the idle time, but not past the absolute limit, nor the year 9998."""
+        idle_end = _later(now, self.idle)
         if self.absolute is None:
             return idle_end
-        return min(idle_end, created_at + self.absolute)
+        return min(idle_end, _later(created_at, self.absolute))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,11 @@ class AtDateTime:
             )
 
     def deadline(self, created_at: datetime, now: datetime) -> datetime:
-        """Return the instant."""
-        return self.at.astimezone(timezone.utc)
+        """Return the instant, between 1970 and the year 9998."""
+        try:
+            return min(max(self.at.astimezone(timezone.utc), _LONG_AGO), _NEVER)
+        except OverflowError:  # within a day of the ends of time
+            return _NEVER if self.at.year > _LONG_AGO.year else _LONG_AGO
 
 
 Expiry: TypeAlias = OnInactivity | OnSessionEnd | AtDateTime
@@ -99,6 +107,13 @@ def max_age(expiry: Expiry, expires_at: datetime, now: datetime) -> int | None:
     if not expiry.outlives_browser:
         return None
     return max(0, ceil((expires_at - now).total_seconds()))
+
+
+def _later(moment: datetime, span: timedelta) -> datetime:
+    try:
+        return min(moment + span, _NEVER)
+    except OverflowError:
+        return _NEVER
 
 
 def _require_positive(name: str, value: Any) -> None:

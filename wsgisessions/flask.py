@@ -20,17 +20,19 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response, current_app
+from flask import Flask, Request, Response, got_request_exception, request
 from flask.sessions import SessionInterface, SessionMixin
 
-from .error_responses import ERROR_STATUSES, error_response, log_replacement
-from .errors import ConfigurationError, SessionError
+from .error_responses import ERROR_STATUSES
+from .errors import ConfigurationError
 from .expiry import OnInactivity
+from .flask_exchange import FlaskExchange
 from .manager import SessionManager
 from .middleware import SessionMiddleware
-from .request_state import Exchange
+from .request_state import SENT, WAITING, Exchange
+from .response import Response as MiddlewareResponse
 from .response import session_headers
-from .session import Session, commit_session, default_expiry, exchange_of, same_session
+from .session import Session, commit_session, default_expiry, exchange_of
 from .session_ids import PresentedID
 from .stores.base import Store
 from .transports import Cookie, ResponseHeader
@@ -52,8 +54,8 @@ class Sessions:
     """Make `flask.session` a session of this package.
 
     Give it the app at once, or later by `init_app`, as app factories do; one object can serve several
-    apps. It registers error handlers for the errors with a status of their own (503, 409, 400), which
-    the app may replace.
+    apps. An error of this package that has a status of its own (503, 409, 413, 400) is answered by the app's
+    handler for it, or for a 500. Without one, Flask logs it, and the visitor is told what `SessionMiddleware` tells.
 
     :param app: the app.
     :param store: where the sessions are kept.
@@ -96,8 +98,7 @@ class Sessions:
         wrapped.wsgi_app = middleware
         app.session_interface = Interface(middleware)
         app.extensions[EXTENSION] = middleware
-        for error in ERROR_STATUSES:
-            app.register_error_handler(error, _show_error)
+        got_request_exception.connect(_note_error, app)
         if self._flask_login:
             _follow_logins(app)
         if "SESSION_TYPE" in app.config:
@@ -121,18 +122,18 @@ class Sessions:
 class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatibleMethodOverride] -- see Session.get
     """A session with the attributes that Flask's have."""
 
-    is_detached = False
-    """Whether it was opened without the middleware, as `client.session_transaction()` does."""
+    def __init__(self, exchange: Exchange, app: Flask) -> None:
+        super().__init__(exchange)
+        self._app = app
 
     @property
     def permanent(self) -> bool:
-        """Whether the session outlives the browser, for `PERMANENT_SESSION_LIFETIME` of idle time."""
-        return bool(self.get("_permanent", False))
+        """Whether the session outlives the browser; set to True, for `PERMANENT_SESSION_LIFETIME` of idle time."""
+        return self.expiry.outlives_browser
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
-        self["_permanent"] = bool(value)
-        expiry = _permanent_expiry(current_app) if value else default_expiry(self)
+        expiry = OnInactivity(self._app.permanent_session_lifetime) if value else default_expiry(self)
         if self.expiry != expiry:
             self.expiry = expiry
 
@@ -157,44 +158,56 @@ class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatible
 
 
 class FlaskMiddleware(SessionMiddleware):
-    """The middleware, with Flask's kind of session."""
+    """The middleware, with responses that are committed inside Flask."""
 
-    session_class = FlaskSession
+    response_class = FlaskExchange
 
 
 class Interface(SessionInterface):
-    """Hands Flask the middleware's session; the middleware commits it, streamed responses included."""
+    """Hands Flask the middleware's session, and commits it where the response is not streamed."""
 
-    def __init__(self, middleware: FlaskMiddleware) -> None:
+    def __init__(self, middleware: SessionMiddleware) -> None:
         self._middleware = middleware
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
-        """Return the request's session; without a middleware around, open one that Flask saves."""
-        environ, middleware = request.environ, self._middleware
-        session = environ.get(middleware.environ_key)
-        if isinstance(session, FlaskSession):
-            return session
-        shared = middleware.shared_session(environ)
+        """Return the request's session.
+
+        Without a middleware around, as in `client.session_transaction()`, it is one that Flask saves. So it is in an
+        event that gets the environ of an earlier request, such as Flask-SocketIO's: no response carries its headers.
+        """
+        middleware, environ = self._middleware, request.environ
+        exchange = self.exchange(environ)
+        if isinstance(exchange, FlaskExchange) and exchange.phase is WAITING and exchange.opened_by is not app:
+            exchange.opened_by = app
+            return FlaskSession(exchange, app)
+        if exchange is None:
+            return FlaskSession(Exchange(middleware.manager.settings, middleware.transport, environ), app)
+        shared = None if isinstance(exchange, FlaskExchange) else middleware.shared_session(environ)
         if shared is not None:
-            return same_session(shared, FlaskSession)
-        session = FlaskSession(Exchange(middleware.manager.settings, middleware.transport, environ))
-        session.is_detached = True
-        return session
+            return FlaskSession(exchange, app)
+        return FlaskSession(Exchange(middleware.manager.settings, middleware.transport, environ, SENT), app)
+
+    def exchange(self, environ: WSGIEnvironment) -> Exchange | None:
+        """Return what a middleware has put into an environ, of this request or an earlier one."""
+        session = environ.get(self._middleware.environ_key)
+        return exchange_of(session) if isinstance(session, Session) else None
 
     def regenerate(self, session: Session) -> None:
         """Give a session a new ID, by Flask-Session's name for it; the same as `session.cycle_id()`."""
         session.cycle_id()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Commit a session that no middleware will commit, such as a test's; for the others, see to their renewal."""
+        """Commit the session, unless the response is streamed or another app's middleware commits it."""
         if not isinstance(session, FlaskSession):
             return
         exchange = exchange_of(session)
-        if exchange.current is None:
-            return
         if not app.config["SESSION_REFRESH_EACH_REQUEST"] and session.is_loaded and session.permanent:
             session.renews_on_read = False
-        if session.is_detached:
+        if isinstance(exchange, FlaskExchange):
+            # Flask's own error pages look streamed, for they are WSGI apps; but their length is known.
+            if not response.is_streamed or response.content_length is not None:
+                exchange.commit_in_flask(app, response)
+        elif not isinstance(exchange, MiddlewareResponse):
             commit_session(session)
             response.headers.extend(session_headers(exchange))
 
@@ -244,10 +257,6 @@ class ConfiguredCookie:
         return self._cookie
 
 
-def _permanent_expiry(app: Flask) -> OnInactivity:
-    return OnInactivity(app.permanent_session_lifetime)
-
-
 def _follow_logins(app: Flask) -> None:
     try:
         from .flask_login import follow_logins
@@ -256,7 +265,8 @@ def _follow_logins(app: Flask) -> None:
     follow_logins(app)
 
 
-def _show_error(error: SessionError) -> Response:
-    log_replacement(error)
-    status, headers, body = error_response(error)
-    return Response(body, status, headers)
+def _note_error(app: Flask, exception: Exception, **_: Any) -> None:
+    """Keep an error that no handler of the app has answered, until Flask has made a page for it."""
+    exchange = getattr(app.session_interface, "exchange", lambda environ: None)(request.environ)
+    if isinstance(exchange, FlaskExchange) and isinstance(exception, tuple(ERROR_STATUSES)):
+        exchange.error = exception

@@ -6,19 +6,22 @@ import os
 import threading
 from collections.abc import Callable
 from copy import copy
-from typing import Generic, TypeVar
-from weakref import WeakMethod
+from typing import Any, Generic, TypeVar
+from weakref import ReferenceType, ref
 
 T = TypeVar("T")
 
-_methods: list[WeakMethod[Callable[[], None]]] = []
+# Not WeakMethods: before Python 3.12 those complain when the interpreter exits.
+_methods: list[tuple[ReferenceType[Any], Callable[[Any], None]]] = []
 _process = os.getpid()
 _noticing = threading.Lock()
 
 
-def call_after_fork(method: Callable[[], None]) -> None:
-    """Call a bound method in the child after each fork, for as long as its object lives."""
-    _methods.append(WeakMethod(method, _methods.remove))
+def call_after_fork(owner: T, method: Callable[[T], None]) -> None:
+    """Call `method(owner)` in the child after each fork, for as long as the owner lives."""
+    with _noticing:
+        _methods[:] = [each for each in _methods if each[0]() is not None]
+        _methods.append((ref(owner), method))
 
 
 def notice_fork() -> None:
@@ -32,10 +35,10 @@ def notice_fork() -> None:
 def _after_fork() -> None:
     global _process
     _process = os.getpid()
-    for reference in tuple(_methods):
-        method = reference()
-        if method is not None:
-            method()
+    for reference, method in tuple(_methods):
+        living = reference()
+        if living is not None:
+            method(living)
 
 
 if hasattr(os, "register_at_fork"):
@@ -56,7 +59,7 @@ class OnePerProcess(Generic[T]):
         self._failures = 0
         self._last_failure: Exception | None = None
         self._lock = threading.Lock()
-        call_after_fork(self._leave_to_parent)
+        call_after_fork(self, type(self)._leave_to_parent)
 
     def get(self) -> T:
         """Return this process's object.

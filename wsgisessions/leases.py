@@ -17,6 +17,7 @@ from .stores.base import Store
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
+_DAY = 86_400
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -30,7 +31,7 @@ class ThreadLocks:
     def __init__(self) -> None:
         self._start_afresh()
         # A fork copies locks that threads of the parent held, and nobody there would release them.
-        call_after_fork(self._start_afresh)
+        call_after_fork(self, type(self)._start_afresh)
 
     @contextmanager
     def hold(self, id_hash: str, timeout: float) -> Iterator[None]:
@@ -106,15 +107,15 @@ def _acquire(store: Store, id_hash: str, token: str, timeout: float, lease: floa
 def check_times(timeout: float, lease: float) -> None:
     """Refuse times that make no sense.
 
-    :raises ConfigurationError: a negative time-out, or a lease that is over at once.
+    :raises ConfigurationError: a negative time-out, a lease that is over at once, or more than a day.
     """
     for name, seconds in (("timeout", timeout), ("lease", lease)):
         if not isinstance(seconds, (int, float)):
             raise ConfigurationError(f"session.lock({name}=...) is in seconds; got {type(seconds).__name__}")
-    if timeout < 0:
-        raise ConfigurationError(f"session.lock(timeout=...) is in seconds, 0 or more; got {timeout!r}")
-    if lease <= 0:
-        raise ConfigurationError(f"session.lock(lease=...) is in seconds, more than 0; got {lease!r}")
+    if not 0 <= timeout <= _DAY:
+        raise ConfigurationError(f"session.lock(timeout=...) is in seconds, 0 to a day; got {timeout!r}")
+    if not 0 < lease <= _DAY:
+        raise ConfigurationError(f"session.lock(lease=...) is in seconds, more than 0, a day at most; got {lease!r}")
 
 
 def _lock_timeout(timeout: float) -> LockTimeout:

@@ -6,7 +6,7 @@ import logging
 
 from .options import Settings
 from .record import Record
-from .request_state import Exchange, RequestSession
+from .request_state import MALFORMED, Exchange, RequestSession
 from .session_ids import SessionID, moved_hash
 from .transports import MOST_TRIED
 
@@ -37,7 +37,7 @@ def load(exchange: Exchange, current: RequestSession) -> None:
         if mark is not None:
             current.become_moved(mark)
             return
-    if exchange.must_exist:
+    if exchange.must_exist and (tried or current.presented is MALFORMED):
         current.become_gone()
     else:
         current.become_new()

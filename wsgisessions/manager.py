@@ -74,15 +74,21 @@ class SessionManager:
             len(current)  # the answer depends on it, and so does the response's Vary
         return list_sessions(self.settings, owner, None if current is None else exchange_of(current).current)
 
-    def revoke(self, handle: str) -> bool:
-        """End the session of a handle, and tell whether there was one. One round trip.
+    def revoke(self, handle: str, *, owner: str | None = None) -> bool:
+        """End the session of a handle, and tell whether there was one. One round trip, with `owner` two.
 
         A request of it that is running already may finish; its next one has no session.
 
-        :raises SessionError: a session ID is not a handle.
+        :param owner: end it only if it is this owner's: for a handle that comes from a form.
+        :raises SessionError: a session ID is not a handle, or the owner is no str.
         """
         if is_well_formed(handle):
             raise SessionError("revoke() takes a handle of manager.sessions(owner); got what may be a session ID")
+        if owner is not None:
+            check_owner(owner)
+            record = self.store.load(handle)
+            if record is None or record.owner != stored_owner(owner, self.settings.namespace):
+                return False
         return self.store.delete(handle)
 
     def revoke_all(self, owner: str) -> int:

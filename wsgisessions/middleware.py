@@ -48,6 +48,7 @@ class SessionMiddleware:
     """
 
     session_class: type[Session] = Session
+    response_class: type[Response] = Response
 
     def __init__(self, app: WSGIApplication, store: Store, **options: Unpack[MiddlewareOptions]) -> None:
         if not callable(app):
@@ -65,7 +66,7 @@ class SessionMiddleware:
         """Serve a request (PEP 3333)."""
         if self.environ_key in environ and self.shared_session(environ) is not None:
             return self.app(environ, start_response)
-        response = Response(self._settings, self.transport, environ, server_start_response=start_response)
+        response = self.response_class(self._settings, self.transport, environ, server_start_response=start_response)
         environ[self.environ_key] = self.session_class(response)
         try:
             body = self.app(environ, response.start_response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
@@ -108,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         if self.keep_client not in (*get_args(KeepClient), None):
             raise ConfigurationError(f'keep_client is "plain", "hashed" or None; got {self.keep_client!r}')
         dump_expiry(self.expiry)
+        now = self.clock()
+        if not isinstance(now, datetime) or now.utcoffset() != timedelta(0):
+            raise ConfigurationError(
+                f"clock returns an aware datetime in UTC, as datetime.now(timezone.utc) is; got {now!r}"
+            )
         for key, rule in self.merges.items():
             check_key(key)
             if not callable(rule):

@@ -17,6 +17,8 @@ from .stores.base import Store
 # hashed does not have the form of a session ID.
 _TURN = hashlib.sha256(b"wsgisessions.purge").hexdigest()
 
+_LONGEST_PERIOD = timedelta(days=365)
+
 _logger = logging.getLogger("wsgisessions")
 
 
@@ -35,18 +37,20 @@ class PeriodicPurge:
     goes on in the children after a fork.
 
     :param every: the period; the first purge comes within it, at a random moment.
-    :raises ConfigurationError: `every` is not a timedelta above zero.
+    :raises ConfigurationError: `every` is not a timedelta above zero, or more than a year.
     """
 
     def __init__(self, store: Store, every: timedelta, clock: Clock) -> None:
-        if not isinstance(every, timedelta) or every <= timedelta(0):
-            raise ConfigurationError(f"purge(every=...) is a timedelta such as timedelta(minutes=10); got {every!r}")
+        if not isinstance(every, timedelta) or not timedelta(0) < every <= _LONGEST_PERIOD:
+            raise ConfigurationError(
+                f"purge(every=...) is a timedelta such as timedelta(minutes=10), a year at most; got {every!r}"
+            )
         self._store = store
         self._every = every
         self._clock = clock
         self._is_over = False
         self._start()
-        call_after_fork(self._start)
+        call_after_fork(self, type(self)._start)
 
     def stop(self) -> None:
         """Stop the thread of this process, for its later children too, and wait for a purge that is under way."""

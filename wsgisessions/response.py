@@ -47,7 +47,7 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.phase is not WAITING:
             # With exc_info after the headers have left, the server raises it; after an empty chunk they may not have
             # (PEP 3333, "Error Handling").
-            write = self.server_start_response(status, self._with_ours_if_possible(headers), exc_info)
+            write = self.server_start_response(status, self.with_session_headers_if_possible(headers), exc_info)
             self.status = status
             return write
         self.status = status
@@ -65,16 +65,16 @@ class Response(Exchange, kw_only=True, eq=False):
     def send_headers(self) -> list[bytes] | None:
         """Commit, and give the server the headers. Return the body instead of the app's, if that failed."""
         if not self.status:
-            self._abandon()
+            self.abandon()
             raise AssertionError("the app returned a body before it called start_response() (PEP 3333)")
         headers = self.headers
         if self.current is not None:
             try:
                 commit(self, FAILED if self.status[0] == "5" else SUCCEEDED)
-                headers = self._with_ours(headers)
+                headers = self.with_session_headers(headers)
             except Exception as error:
-                self.current.undo()
-                self._abandon()
+                self.current.undo()  # of which the error tells
+                self.abandon()
                 return self._replace(error)
         self.phase = SENT
         self.server_write = self.server_start_response(self.status, headers)
@@ -109,7 +109,7 @@ class Response(Exchange, kw_only=True, eq=False):
     def fail(self, error: BaseException) -> list[bytes] | None:
         """Save nothing of an app that raised; return what the visitor is told, or None to raise on."""
         is_ours = isinstance(error, tuple(ERROR_STATUSES)) and self.phase is WAITING
-        self._abandon()
+        self.abandon()
         return self._replace(error) if is_ours else None
 
     def finish(self) -> None:
@@ -117,7 +117,7 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.phase is REPLACED:
             return
         if self.phase is WAITING or self.status[0] == "5":
-            self._abandon()
+            self.abandon()
             return
         if self.current is not None:
             try:
@@ -130,7 +130,8 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.server_write is not None:
             self.server_write(chunk)
 
-    def _with_ours(self, headers: Headers) -> Headers:
+    def with_session_headers(self, headers: Headers) -> Headers:
+        """Return a response's headers with those of the session, once it is committed."""
         current = self.current
         if current is None:
             return headers
@@ -139,16 +140,21 @@ class Response(Exchange, kw_only=True, eq=False):
             ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
         return _varying(headers, self.transport.vary) + ours
 
-    def _with_ours_if_possible(self, headers: Headers) -> Headers:
+    def with_session_headers_if_possible(self, headers: Headers) -> Headers:
+        """Return the same where that must not fail: without the session's, whose error is logged."""
         try:
-            return self._with_ours(headers)
+            return self.with_session_headers(headers)
         except Exception:
             _logger.exception("the session's headers could not be written; the response goes out without them")
             return headers
 
-    def _abandon(self) -> None:
-        """Save nothing, but delete what was flushed: a visitor who has logged out must not stay signed in."""
+    def abandon(self) -> None:
+        """Send and save nothing more of the app's, but delete what was flushed."""
         self.phase = REPLACED
+        self.drop_changes()
+
+    def drop_changes(self) -> None:
+        """Save nothing, but delete what was flushed: a visitor who has logged out must not stay signed in."""
         if self.current is None:
             return
         try:
@@ -161,7 +167,7 @@ class Response(Exchange, kw_only=True, eq=False):
         log_replacement(error)
         status, headers, body = error_response(error)
         # An ID that an earlier commit of this request has changed must reach the client all the same.
-        self.server_write = self.server_start_response(status, self._with_ours_if_possible(headers))
+        self.server_write = self.server_start_response(status, self.with_session_headers_if_possible(headers))
         return [] if self.environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
 

@@ -5,7 +5,17 @@ import weakref
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from flask import Blueprint, Flask, current_app, flash, get_flashed_messages, session, stream_with_context
+from flask import (
+    Blueprint,
+    Flask,
+    current_app,
+    flash,
+    get_flashed_messages,
+    got_request_exception,
+    request_finished,
+    session,
+    stream_with_context,
+)
 from flask import session as flask_session
 
 from wsgisessions import (
@@ -15,6 +25,7 @@ from wsgisessions import (
     OnInactivity,
     SessionConflict,
     SessionManager,
+    SessionTooLarge,
     StoreUnavailable,
     merge,
 )
@@ -59,6 +70,7 @@ def app(memory, clock):
     @app.get("/permanent")
     def permanent():
         session.permanent = True
+        session["value"] = "kept"
         return str(session.permanent)
 
     return app
@@ -464,3 +476,237 @@ def test_middlewares_around_the_app_may_use_the_session_first(app, client):
     assert client.get("/untouched").status_code == 200
     with client.session_transaction() as stored:
         assert stored["outer"] == 1
+
+
+def test_a_permanent_session_for_everybody_stores_nothing_for_who_only_reads(app, client, memory):
+    @app.before_request
+    def make_permanent():
+        session.permanent = True
+
+    response = client.get("/untouched")
+    assert "Set-Cookie" not in response.headers
+    client.get("/set/x")
+    assert "Max-Age" in client.get("/set/y").headers.get("Set-Cookie", "Max-Age")
+    recorded = []
+    update = memory.update
+    memory.update = lambda *arguments: recorded.append(arguments) or update(*arguments)
+    assert "Set-Cookie" not in client.get("/get").headers
+    assert recorded == []
+
+
+def test_a_session_transaction_may_make_the_session_permanent(client):
+    with client.session_transaction() as transaction:
+        transaction.permanent = True
+        transaction["value"] = "x"
+    with client.session_transaction() as transaction:
+        assert transaction.permanent
+    assert client.get("/get").text == "x"
+
+
+class StatusReader:
+    """A middleware that needs the status when the app returns, as paste's gzipper does."""
+
+    def __init__(self, app):
+        self.app = app
+        self.statuses = []
+
+    def __call__(self, environ, start_response):
+        seen = []
+
+        def remember(status, headers, exc_info=None):
+            seen.append(status)
+            return start_response(status, headers, exc_info)
+
+        body = self.app(environ, remember)
+        self.statuses.append(seen[0])
+        return body
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/get", 200), ("/set/x", 200), ("/untouched", 200), ("/nowhere", 404), ("/raises", 500), ("/slash", 308)],
+)
+def test_the_headers_leave_when_flask_returns(app, client, path, status):
+    app.testing = False
+    app.wsgi_app = reader = StatusReader(app.wsgi_app)
+
+    @app.get("/raises")
+    def raises():
+        raise ZeroDivisionError
+
+    @app.get("/slash/")
+    def slash():
+        return ""
+
+    assert client.get(path).status_code == status
+    assert reader.statuses[0].startswith(str(status))
+
+
+@pytest.fixture
+def failing(app, client, memory):
+    """Return a client whose next commit fails, of an app that adds a header to every response."""
+    app.testing = False
+
+    @app.after_request
+    def allow_origin(response):
+        response.headers["Access-Control-Allow-Origin"] = "https://example.org"
+        return response
+
+    with client.session_transaction() as transaction:
+        transaction["value"] = "before"
+
+    def fail(id_hash, patch):
+        raise StoreUnavailable("down")
+
+    memory.update = fail
+    return client
+
+
+def test_a_commit_that_fails_keeps_what_after_request_functions_added(failing):
+    response = failing.get("/set/x")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert response.headers["Access-Control-Allow-Origin"] == "https://example.org"
+    assert response.headers["Content-Length"] == str(len(response.data))
+    assert "session cannot be reached" in response.text
+
+
+@pytest.mark.parametrize("kind", [StoreUnavailable, Exception])
+def test_an_apps_handler_answers_a_commit_that_fails(app, failing, caplog, kind):
+    @app.errorhandler(kind)
+    def ours(error):
+        return {"error": type(error).__name__}, 418, {"X-Ours": "1"}
+
+    response = failing.get("/set/x")
+    assert (response.status_code, response.json) == (418, {"error": "StoreUnavailable"})
+    assert response.headers["X-Ours"] == "1"
+    assert response.headers["Access-Control-Allow-Origin"] == "https://example.org"
+    assert caplog.text.count("the response was replaced") == 1
+    assert failing.get("/get").text == "before"
+
+
+@pytest.mark.parametrize("path", ["/set/x", "/raises-ours"])
+def test_an_apps_page_for_a_500_goes_before_ours(app, failing, path):
+    @app.get("/raises-ours")
+    def raises():
+        raise StoreUnavailable("down")
+
+    @app.errorhandler(500)
+    def ours(error):
+        return f"Oops: {type(error.original_exception).__name__}", 500
+
+    response = failing.get(path)
+    assert (response.status_code, response.text) == (500, "Oops: StoreUnavailable")
+
+
+def test_a_handler_that_fails_itself_leaves_an_answer_and_both_causes_in_the_log(app, failing, caplog):
+    @app.errorhandler(StoreUnavailable)
+    def ours(error):
+        raise ZeroDivisionError("in the handler")
+
+    assert failing.get("/set/x").status_code == 500
+    assert "in the handler" in caplog.text
+    assert "StoreUnavailable: down" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/set/x", "/raises-ours"])
+def test_an_error_of_the_session_is_signalled(app, failing, path):
+    @app.get("/raises-ours")
+    def raises():
+        raise StoreUnavailable("down")
+
+    signalled = []
+
+    def note(sender, exception):
+        signalled.append(exception)
+
+    got_request_exception.connect(note, app)
+    assert failing.get(path).status_code == 503
+    assert [str(each) for each in signalled] == ["down"]
+
+
+@pytest.mark.parametrize("path", ["/set/x", "/raises-ours"])
+def test_a_test_sees_the_error_itself(app, failing, path):
+    @app.get("/raises-ours")
+    def raises():
+        raise StoreUnavailable("down")
+
+    app.testing = True
+    with pytest.raises(StoreUnavailable, match="down"):
+        failing.get(path)
+
+
+def test_the_page_for_an_error_commits_nothing(app, client, memory):
+    app.testing = False
+
+    @app.get("/half")
+    def half():
+        session["value"] = "half"
+        raise ZeroDivisionError
+
+    @app.errorhandler(500)
+    def page(error):
+        session["page"] = "written by the error page"
+        return "sorry", 500
+
+    client.get("/set/before")
+    assert client.get("/half").text == "sorry"
+    with client.session_transaction() as transaction:
+        assert dict(transaction) == {"value": "before"}
+
+
+def test_a_commit_whose_request_fails_afterwards_still_reaches_the_client(app, client):
+    app.testing = False
+
+    def fail(sender, response):
+        raise ZeroDivisionError
+
+    request_finished.connect(fail, app)
+    assert client.get("/set/x").status_code == 500
+    request_finished.disconnect(fail, app)
+    assert client.get("/get").text == "x"
+
+
+@pytest.mark.parametrize("handles", [True, False])
+def test_a_session_that_is_too_large_has_a_handler(memory, handles):
+    app = Flask(__name__)
+    Sessions(app, memory, max_bytes=50)
+
+    @app.get("/large")
+    def large():
+        session["value"] = "x" * 100
+        return "never seen"
+
+    if handles:
+        app.register_error_handler(SessionTooLarge, lambda error: ("Your cart is full", 413))
+    response = app.test_client().get("/large")
+    assert response.status_code == 413
+    assert ("Your cart is full" in response.text) == handles
+
+
+def test_what_a_response_changes_when_it_is_closed_is_saved(app, client):
+    @app.get("/late")
+    def late():
+        response = app.make_response("late")
+        kept = session._get_current_object()
+        response.call_on_close(lambda: kept.update(value="late"))
+        return response
+
+    client.get("/set/early")
+    client.get("/late").close()
+    assert client.get("/get").text == "late"
+
+
+def test_changes_that_an_error_drops_are_told_by_name(app, client, caplog):
+    app.testing = False
+
+    @app.get("/half")
+    def half():
+        session["value"] = "a secret"
+        raise ZeroDivisionError
+
+    assert client.get("/half").status_code == 500
+    told = [record for record in caplog.records if record.name == "wsgisessions"]
+    assert len(told) == 1
+    assert "'value'" in told[0].getMessage()
+    assert "session.save()" in told[0].getMessage()
+    assert "a secret" not in told[0].getMessage()

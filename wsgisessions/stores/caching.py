@@ -23,6 +23,7 @@ _FIELD = "="
 
 # For so long a cache that has failed is not even told to forget; one that hangs would hold up every request.
 _RETRY_SECONDS = 1.0
+_LONGEST_AGE = timedelta(days=365)
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -41,12 +42,14 @@ class CachingStore(Store):
     :param store: where the sessions are.
     :param max_age: how long a copy may be used.
     :param clock: the present as an aware UTC datetime.
-    :raises ConfigurationError: `max_age` is not above zero.
+    :raises ConfigurationError: `max_age` is not above zero, or more than a year.
     """
 
     def __init__(self, cache: Store, store: Store, *, max_age: timedelta, clock: Clock = utc_now) -> None:
-        if not isinstance(max_age, timedelta) or max_age <= timedelta(0):
-            raise ConfigurationError(f"CachingStore(max_age=...) is a timedelta above zero; got {max_age!r}")
+        if not isinstance(max_age, timedelta) or not timedelta(0) < max_age <= _LONGEST_AGE:
+            raise ConfigurationError(
+                f"CachingStore(max_age=...) is a timedelta above zero, a year at most; got {max_age!r}"
+            )
         for each in (cache, store):
             if not isinstance(each, Store):
                 raise ConfigurationError(f"CachingStore takes two stores, cache and store; got {type(each).__name__}")

@@ -33,7 +33,7 @@ class MemoryStore(Store):
         self._max_sessions = max_sessions
         self._clock = clock
         self._renew_lock()
-        call_after_fork(self._renew_lock)
+        call_after_fork(self, type(self)._renew_lock)
         self._records: dict[str, Record] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._owners: dict[str, set[str]] = {}

@@ -50,7 +50,7 @@ class SQLiteConnections:
         self._timeout = timeout
         self._is_set_up = False
         self._file: tuple[int, int] | None = None
-        call_after_fork(self._leave_to_parent)
+        call_after_fork(self, type(self)._leave_to_parent)
 
     def query(self, statement: str, parameters: Parameters, read: Callable[[sqlite3.Cursor], T]) -> T:
         """Execute a statement, and return what `read` takes from its result.
