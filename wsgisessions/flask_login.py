@@ -8,6 +8,7 @@ from flask import Flask
 from flask import session as flask_session
 from flask_login import (
     session_protected,
+    user_accessed,
     user_loaded_from_cookie,
     user_logged_in,
     user_logged_out,
@@ -15,15 +16,23 @@ from flask_login import (
 )
 from flask_login.config import SESSION_KEYS
 
-from .session import Session
+from .request_state import WAITING
+from .session import Session, exchange_of
 
 session = cast("Session", flask_session)
+
+# What a request leaves for its own end, or for the next page, and plain Flask keeps at a logout: whether Flask-Login's
+# remember cookie and Flask-Security's CSRF cookie are to go, and messages.
+_CLEAR = "clear"
+_ORDERS = ("_remember", "fs_cc")
+_MESSAGES = "_flashes"
 
 
 def follow_logins(app: Flask) -> None:
     """Bind and end an app's sessions as its users log in and out."""
     for signal in (user_logged_in, user_login_confirmed, user_loaded_from_cookie):
         signal.connect(_bind, app)
+    user_accessed.connect(_bind_unbound, app)
     user_logged_out.connect(_end, app)
     session_protected.connect(_end_if_refused, app)
 
@@ -36,12 +45,18 @@ def _bind(app: Flask, **_: Any) -> None:
         session.update(kept)
 
 
+def _bind_unbound(app: Flask, **_: Any) -> None:
+    """Bind a session in which somebody logged in before the site had `flask_login=True`."""
+    if exchange_of(session).phase is WAITING and session.owner is None:
+        _bind(app)
+
+
 def _end(app: Flask, **_: Any) -> None:
-    remember = session.get("_remember")
+    kept = {key: _CLEAR for key in _ORDERS if session.get(key) == _CLEAR}
+    if _MESSAGES in session:
+        kept[_MESSAGES] = session[_MESSAGES]
     session.logout()
-    if remember == "clear":
-        # Flask-Login's word to itself, to remove its own cookie when the request ends.
-        session["_remember"] = remember
+    session.update(kept)
 
 
 def _end_if_refused(app: Flask, **_: Any) -> None:

@@ -74,6 +74,13 @@ def make_app(store, **options):
         flash("Goodbye")
         return ""
 
+    @app.get("/logout-with-a-message-first")
+    def logout_with_a_message_first():
+        flash("Goodbye")
+        session["fs_cc"] = "clear"  # as Flask-Security does, so that its CSRF cookie is removed
+        flask_login.logout_user()
+        return str(session.pop("fs_cc", None))
+
     @app.get("/confirm")
     def confirm():
         flask_login.confirm_login()
@@ -208,6 +215,53 @@ def test_a_logout_ends_the_session(visitor, memory):
     assert (visitor.user(), visitor.cart()) == ("None", [])
     visitor.session_id = before
     assert visitor.user() == "None"
+
+
+def test_what_a_view_flashes_before_the_logout_is_shown_after_it(visitor):
+    visitor.get("/login/1")
+    visitor.get("/put/tea")
+    assert visitor.get("/logout-with-a-message-first").text == "clear"
+    assert visitor.get("/flashed").text == "Goodbye"
+    assert visitor.cart() == []
+    assert visitor.user() == "None"
+
+
+def test_who_was_signed_in_before_the_option_stays_so_and_can_be_signed_out_everywhere(memory):
+    before = Visitor(make_app(memory), memory)
+    before.get("/login/1")
+    before.get("/put/tea")
+    old = before.session_id
+    visitor = Visitor(make_app(memory, flask_login=True), memory)
+    visitor.session_id = old
+    assert visitor.user() == "1"
+    assert visitor.stored().owner == "1"
+    assert visitor.session_id != old
+    assert visitor.cart() == ["tea"]
+    assert visitor.get("/sign-out-everywhere").text == "1"
+    assert visitor.user() == "None"
+
+
+def test_two_requests_at_once_of_who_was_signed_in_before_the_option(memory):
+    before = Visitor(make_app(memory), memory)
+    before.get("/login/1")
+    app = make_app(memory, flask_login=True)
+    first, second = Visitor(app, memory), Visitor(app, memory)
+    first.session_id = second.session_id = before.session_id
+    assert first.user() == "1"
+    assert second.user() == "1"
+    assert second.stored().owner == "1"
+
+
+def test_an_owner_of_the_apps_own_is_left_alone(app, visitor, memory):
+    @app.get("/own-login")
+    def own_login():
+        session.login("the account of user 1")
+        session["_user_id"] = "1"  # the user's alternative ID
+        return ""
+
+    visitor.get("/own-login")
+    assert visitor.user() == "1"
+    assert visitor.stored().owner == "the account of user 1"
 
 
 def test_what_a_view_writes_after_the_logout_goes_into_a_new_session(visitor):
