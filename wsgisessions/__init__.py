@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import merge
 from .codec import Codec, JSONCodec
+from .cookies import Cookie
 from .encryption_at_rest import EncryptedCodec
 from .errors import (
     ConfigurationError,
@@ -28,7 +29,7 @@ from .stores.caching import CachingStore
 from .stores.drivers import DRIVEN_STORES, import_store
 from .stores.memory import MemoryStore
 from .stores.sqlite import SQLiteStore
-from .transports import Cookie, Header, Transport
+from .transports import Header, Transport
 
 if TYPE_CHECKING:
     from .stores.mongodb import MongoDBStore as MongoDBStore

@@ -8,8 +8,9 @@
     Sessions(app, SQLiteStore("sessions.db"))
 
 Flask's own configuration is honoured: `SESSION_COOKIE_NAME`, `_PATH`, `_DOMAIN`, `_SECURE`,
-`_HTTPONLY`, `_SAMESITE` and `_PARTITIONED`, `PERMANENT_SESSION_LIFETIME` (the idle time of a session
-with `session.permanent = True`) and `SESSION_REFRESH_EACH_REQUEST` (off: reading does not put the end
+`_HTTPONLY`, `_SAMESITE` and `_PARTITIONED` (each may have what `Cookie` takes in its place, `"auto"` and
+functions of the environ too), `PERMANENT_SESSION_LIFETIME` (the idle time of a session with
+`session.permanent = True`) and `SESSION_REFRESH_EACH_REQUEST` (off: reading does not put the end
 of a permanent session off). A `transport` given to `Sessions` goes before the cookie's configuration.
 No `SECRET_KEY` is needed. `Sessions(app, store, flask_login=True)` ties the session to Flask-Login.
 """
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, Response, got_request_exception, request
 from flask.sessions import SessionInterface, SessionMixin
 
+from .cookie_attributes import Remedies
+from .cookies import Cookie
 from .error_responses import ERROR_STATUSES
 from .errors import ConfigurationError
 from .expiry import OnInactivity
@@ -35,7 +38,7 @@ from .response import session_headers
 from .session import Session, commit_session, default_expiry, exchange_of
 from .session_ids import PresentedID
 from .stores.base import Store
-from .transports import Cookie, ResponseHeader
+from .transports import Caution, ResponseHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -212,11 +215,25 @@ class Interface(SessionInterface):
             response.headers.extend(session_headers(exchange))
 
 
+class FlaskCookie(Cookie):
+    """The cookie, in the words of Flask's configuration."""
+
+    remedies = Remedies(
+        secure="Behind a TLS proxy, pass on its X-Forwarded-Proto (werkzeug's ProxyFix); for development without TLS,"
+        ' set SESSION_COOKIE_SECURE to "auto".',
+        path='Set SESSION_COOKIE_PATH, which is APPLICATION_ROOT by default, to "/" or to the prefix of this app.'
+        " Behind a proxy that takes a prefix away, pass it on as X-Forwarded-Prefix (werkzeug's ProxyFix with"
+        " x_prefix=1).",
+        domain="Set SESSION_COOKIE_DOMAIN to None for this host only, or to a domain above it. Behind a proxy, pass on"
+        " the browser's Host (werkzeug's ProxyFix with x_host=1).",
+    )
+
+
 class ConfiguredCookie:
     """The cookie that the app's configuration describes at the time."""
 
     vary = Cookie.vary
-    variables = Cookie.variables
+    variables = ("HTTP_COOKIE", "wsgi.url_scheme")
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -236,23 +253,24 @@ class ConfiguredCookie:
         """Return the header that removes the cookie."""
         return self._configured().withdraw(environ)
 
-    def warning(self, environ: WSGIEnvironment) -> str | None:
+    def warnings(self, environ: WSGIEnvironment) -> Iterable[Caution]:
         """Tell that the cookie would not come back."""
-        return self._configured().warning(environ)
+        return self._configured().warnings(environ)
 
     def _configured(self) -> Cookie:
         app, interface = self._app, self._interface
+        secure: Any = interface.get_cookie_secure(app)
         settings = (
             interface.get_cookie_name(app),
             interface.get_cookie_path(app),
             interface.get_cookie_domain(app) or None,
-            interface.get_cookie_secure(app),
+            secure if secure == "auto" else bool(secure),
             interface.get_cookie_httponly(app),
             interface.get_cookie_samesite(app),
             interface.get_cookie_partitioned(app),
         )
         if settings != self._settings:
-            self._cookie = Cookie(*settings)
+            self._cookie = FlaskCookie(*settings)
             self._settings = settings
         return self._cookie
 

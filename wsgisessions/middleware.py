@@ -18,13 +18,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from .cookies import Cookie
 from .errors import ConfigurationError
 from .manager import SessionManager
 from .request_state import WAITING
 from .response import Body, Response, is_ready
 from .session import ENVIRON_KEY, Session, exchange_of
 from .stores.base import Store
-from .transports import Cookie, FirstUsed, Transport
+from .transports import FirstUsed, Transport
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

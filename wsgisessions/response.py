@@ -190,9 +190,8 @@ def session_headers(exchange: Exchange) -> Headers:
 def _warn(exchange: Exchange) -> None:
     """Tell the log, once, why the ID that is issued will not be of use."""
     settings = exchange.settings
-    warning = exchange.transport.warning(exchange.environ)
-    if warning is not None:
-        settings.warn_once("transport", warning)
+    for about, warning in exchange.transport.warnings(exchange.environ):
+        settings.warn_once(about, warning)
     if not settings.store.is_shared and exchange.environ.get("wsgi.multiprocess"):
         settings.warn_once(
             "store",

@@ -123,6 +123,43 @@ def test_a_secure_cookie_never_goes_over_plain_http(visit):
     assert insecure.get("/count", scheme="http") == "GET n=2"
 
 
+def test_a_cookie_as_the_scheme_says_comes_back_over_both(visit):
+    shop = visit(Shop(secure="auto"))
+    for scheme in ("http", "https"):
+        assert shop.get("/count", scheme=scheme) == "GET n=1"
+        assert shop.get("/count", scheme=scheme) == "GET n=2"
+    assert {(each["name"], each["secure"]) for each in shop.cookies} == {("id", False), ("__Host-id", True)}
+
+
+def test_a_cookie_of_another_path_is_kept_and_not_sent_back(visit, caplog):
+    shop = visit(Shop(path="/shop"))
+    assert shop.get("/count") == "GET n=1"
+    assert shop.get("/count") == "GET n=1"
+    assert "do not send it back to this URL" in caplog.text
+    assert [each["path"] for each in shop.cookies] == ["/shop"]
+    assert shop.get("/shop/count") == "GET n=2"
+
+
+def test_a_cookie_of_another_domain_is_dropped(visit, caplog):
+    shop = visit(Shop(domain="other.test"))
+    assert shop.get("/count") == "GET n=1"
+    assert "browsers drop it" in caplog.text
+    assert shop.cookies == []
+
+
+def test_a_function_gives_each_host_its_domain_and_each_prefix_its_path(visit):
+    shop = visit(
+        Shop(
+            domain=lambda environ: environ["HTTP_HOST"].partition(":")[0].partition(".")[2],
+            path=lambda environ: "/" + environ["PATH_INFO"].split("/")[1],
+        )
+    )
+    for host in ("www.one.test", "www.two.test"):
+        assert shop.get("/a/count", host=host) == "GET n=1"
+        assert shop.get("/a/count", host=host.replace("www", "shop")) == "GET n=2"
+        assert shop.get("/b/count", host=host) == "GET n=1"
+
+
 @pytest.mark.parametrize("http_only", [True, False])
 def test_a_script_does_not_see_an_http_only_cookie(visit, http_only):
     shop = visit(Shop(http_only=http_only))

@@ -251,6 +251,40 @@ def test_the_cookies_configuration_is_honoured_also_when_it_comes_late(app, clie
     assert cookie.partition("; ")[2] == "Domain=example.org; Secure; Path=/app; SameSite=Strict; Partitioned"
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "remedies"),
+    [
+        ("SESSION_COOKIE_SECURE", True, ["ProxyFix", 'set SESSION_COOKIE_SECURE to "auto"']),
+        ("SESSION_COOKIE_PATH", "/shop", ["x_prefix=1", "Set SESSION_COOKIE_PATH", "APPLICATION_ROOT"]),
+        ("SESSION_COOKIE_DOMAIN", "example.org", ["x_host=1", "Set SESSION_COOKIE_DOMAIN to None"]),
+    ],
+)
+def test_a_cookie_that_would_not_come_back_warns_once_in_flasks_words(app, client, caplog, option, value, remedies):
+    app.config[option] = value
+    for _ in range(2):
+        client.get("/set/x", base_url="http://example.com")
+        client.delete_cookie("session", domain="example.com", path=app.config["SESSION_COOKIE_PATH"] or "/")
+    (record,) = caplog.records
+    assert all(each in record.getMessage() for each in remedies)
+    assert "Cookie(" not in record.getMessage()
+
+
+def test_the_configuration_takes_all_that_a_cookie_takes(app, client):
+    app.config["SESSION_COOKIE_SECURE"] = "auto"
+    app.config["SESSION_COOKIE_PATH"] = lambda environ: environ["SCRIPT_NAME"] or "/"
+    app.config["SESSION_COOKIE_DOMAIN"] = lambda environ: environ["HTTP_HOST"].partition(".")[2]
+    attributes = client.get("/set/x", base_url="https://www.example.org/shop").headers["Set-Cookie"].split("; ")[1:]
+    assert attributes == ["Domain=example.org", "Secure", "HttpOnly", "Path=/shop"]
+    attributes = client.get("/set/x", base_url="http://www.example.com").headers["Set-Cookie"].split("; ")[1:]
+    assert attributes == ["Domain=example.com", "HttpOnly", "Path=/"]
+
+
+@pytest.mark.parametrize("secure", [None, 0, 1, "yes"])
+def test_a_configuration_that_is_true_or_false_in_other_words_is_taken_as_flask_takes_it(app, client, secure):
+    app.config["SESSION_COOKIE_SECURE"] = secure
+    assert ("; Secure;" in client.get("/set/x").headers["Set-Cookie"]) == bool(secure)
+
+
 @pytest.mark.parametrize("same_site", ["Lax", "Strict", None])
 def test_same_site_is_as_configured(app, client, same_site):
     app.config["SESSION_COOKIE_SAMESITE"] = same_site

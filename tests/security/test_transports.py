@@ -6,9 +6,10 @@ import string
 import pytest
 
 from wsgisessions import ConfigurationError, Cookie, Header, MemoryStore, SessionMiddleware
+from wsgisessions.cookie_protection import Encrypted, Signed
 
 OLD, NEW, OTHER = "old key" * 6, "new key" * 6, "another" * 6
-PROTECTED = ["signing_keys", "encryption_keys"]
+PROTECTIONS = {"signing_keys": Signed, "encryption_keys": Encrypted}
 
 
 def set_n(session):
@@ -19,7 +20,7 @@ def get_n(session):
     return session.get("n")
 
 
-@pytest.fixture(params=PROTECTED)
+@pytest.fixture(params=PROTECTIONS)
 def option(request):
     return request.param
 
@@ -127,10 +128,10 @@ def test_a_cookie_of_one_name_is_none_of_another(protected):
 def test_of_a_thousand_cookies_three_are_tried(protected, monkeypatch, option):
     browser = protected([NEW])
     browser.get(set_n)
-    protection = browser.middleware.transports[0]._protection
+    protection = PROTECTIONS[option]
     tried = []
-    reveal = type(protection).reveal
-    monkeypatch.setattr(type(protection), "reveal", lambda self, text: tried.append(text) or reveal(self, text))
+    reveal = protection.reveal
+    monkeypatch.setattr(protection, "reveal", lambda self, text: tried.append(text) or reveal(self, text))
     forged = "A" * len(browser.session_id)
     response = browser.get(get_n, cookie="; ".join([f"__Host-id={forged}"] * 1000))
     assert (response.result, response.commands) == (None, [])
@@ -152,11 +153,11 @@ def test_a_cookie_is_signed_or_encrypted_not_both():
         Cookie(signing_keys=[NEW], encryption_keys=[NEW])
 
 
-def test_no_key_is_shown(protected, caplog):
+def test_no_key_is_shown(protected, option, caplog):
     caplog.set_level(logging.DEBUG)
     browser = protected([NEW])
     browser.get(set_n, cookie="__Host-id=forged")
-    shown = repr(browser.middleware.transports) + repr(browser.middleware.transports[0]._protection) + caplog.text
+    shown = repr(browser.middleware.transports) + repr(PROTECTIONS[option]([NEW], "id")) + caplog.text
     assert NEW not in shown
 
 

@@ -89,6 +89,15 @@ assert_type(account.sessions("ann"), list[SessionInfo])
 assert_type(account.revoke("handle"), bool)
 assert_type(account.open().revoke_others(), int)
 SessionMiddleware(app, MemoryStore(), transport=[Header(), Cookie(signing_keys=secret_keys)])
+SessionMiddleware(
+    app,
+    MemoryStore(),
+    transport=Cookie(
+        secure="auto",
+        path=lambda environ: environ.get("SCRIPT_NAME") or "/",
+        domain=lambda environ: {"shop.example.org": "example.org"}.get(environ["HTTP_HOST"]),
+    ),
+)
 
 flask_app = Flask(__name__)
 Sessions(flask_app, store)
