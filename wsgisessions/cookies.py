@@ -80,7 +80,7 @@ class Cookie:
                 '"__Host-" cookies need path="/" and no domain, and no functions in their place; a "__Secure-" name may'
                 " have them"
             )
-        is_host_only = not self._is_computed and path == "/" and domain is None
+        is_host_only = path == "/" and domain is None
 
         def cookie(secure: bool) -> FixedCookie:
             own_name = _default_name(secure, is_host_only) if name is None else name

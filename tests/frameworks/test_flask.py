@@ -279,6 +279,22 @@ def test_the_configuration_takes_all_that_a_cookie_takes(app, client):
     assert attributes == ["Domain=example.com", "HttpOnly", "Path=/"]
 
 
+def test_a_name_that_is_left_to_the_cookie_follows_the_scheme_also_when_the_request_is_over(app, client):
+    app.config.update(SESSION_COOKIE_NAME=None, SESSION_COOKIE_SECURE="auto")
+    kept = []
+
+    @app.get("/keep")
+    def keep():
+        kept.append(session._get_current_object())
+        return ""
+
+    for scheme, name in (("http", "id"), ("https", "__Host-id")):
+        header = client.get(f"/set/{scheme}", base_url=f"{scheme}://localhost").headers["Set-Cookie"]
+        assert header.startswith(f"{name}=")
+        client.get("/keep", base_url=f"{scheme}://localhost").close()
+        assert kept.pop()["value"] == scheme
+
+
 @pytest.mark.parametrize("secure", [None, 0, 1, "yes"])
 def test_a_configuration_that_is_true_or_false_in_other_words_is_taken_as_flask_takes_it(app, client, secure):
     app.config["SESSION_COOKIE_SECURE"] = secure
