@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from webtest import TestApp
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from wsgisessions import ConfigurationError, Cookie, SessionMiddleware, get_session
+from wsgisessions import ConfigurationError, Cookie, Header, SessionMiddleware, get_session
 from wsgisessions.session_ids import SessionID, is_well_formed
 
 
@@ -278,6 +278,16 @@ def test_a_request_that_sets_no_cookie_warns_of_nothing(make_browser, caplog):
     browser.get(lambda session: session.get("a"))
     browser.get(lambda session: session.flush())
     assert warnings_of(caplog) == []
+
+
+def test_beside_a_header_only_who_gets_the_cookie_is_warned_of(make_browser, caplog):
+    browser = make_browser(transport=[Header("X-Token"), Cookie(domain="example.com")])
+    browser.environ["HTTP_X_TOKEN"] = ""
+    browser.get(lambda session: session.update(a=1))
+    assert warnings_of(caplog) == []
+    del browser.environ["HTTP_X_TOKEN"]
+    browser.get(lambda session: session.update(a=1))
+    assert len(warnings_of(caplog)) == 1
 
 
 def test_a_cookie_as_the_scheme_says(make_browser):

@@ -37,6 +37,19 @@ def test_a_view_that_asks_gets_the_session(app):
     assert [browser.get("/2").text, browser.get("/3").text] == ["2", "5"]
 
 
+def test_an_app_that_is_mounted_has_its_prefix_as_the_cookies_path(app):
+    @app.get("/cart")
+    def cart(session):
+        session["n"] = 1
+
+    transport = Cookie(secure="auto", path=lambda environ: environ.get("SCRIPT_NAME") or "/")
+    site = Bottle()
+    site.mount("/shop", SessionMiddleware(app, MemoryStore(), transport=transport))
+    header = TestApp(site).get("/shop/cart").headers["Set-Cookie"]
+    assert header.startswith("id=")
+    assert "; Path=/shop" in header
+
+
 def test_a_view_that_does_not_ask_is_left_alone(app):
     @app.get("/")
     def plain():

@@ -14,7 +14,7 @@ from webtest import TestApp
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyClass, verifyObject
 
-from wsgisessions import MemoryStore, SessionMiddleware, StoreUnavailable, get_session
+from wsgisessions import Cookie, MemoryStore, SessionMiddleware, StoreUnavailable, get_session
 from wsgisessions.pyramid import PyramidSession, session_factory
 
 
@@ -339,3 +339,17 @@ def test_pyramids_csrf_protection(store, policy):
     site.get(set_n, "POST", status=400)
     site.get(set_n, "POST", headers={"X-CSRF-Token": token})
     assert site.get(get_n).result == 1
+
+
+def test_the_cookie_fits_the_request_and_warns_once_where_it_cannot(store, caplog):
+    cookie = Cookie(secure="auto", path="/shop", domain=lambda environ: environ["HTTP_X_DOMAIN"])
+    site = Site(store, transport=cookie)
+    for domain in ("localhost", "example.org", "example.com"):
+        site.client.reset()
+        header = site.get(set_n, headers={"X-Domain": domain}).headers["Set-Cookie"]
+        assert header.startswith("__Secure-id=")
+        assert f"; Domain={domain}; Secure; " in header
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert "Path '/shop'" in messages[0]
+    assert "Domain 'example.org'" in messages[1]
