@@ -32,7 +32,7 @@ from .expiry import OnInactivity
 from .flask_exchange import FlaskExchange
 from .manager import SessionManager
 from .middleware import SessionMiddleware
-from .request_state import SENT, WAITING, Exchange
+from .request_state import ENDED, WAITING, Exchange
 from .response import Response as MiddlewareResponse
 from .response import session_headers
 from .session import Session, commit_session, default_expiry, exchange_of
@@ -49,6 +49,15 @@ if TYPE_CHECKING:
     from .options import MiddlewareOptions
 
 EXTENSION = "wsgisessions"
+
+_SOCKETIO = "flask.app"
+"""What Flask-SocketIO leaves in the environ of the request by which a client connected, for all of its events."""
+
+_MANAGED_BY_SOCKETIO = (
+    "Flask-SocketIO gives its events a copy of the session (manage_session=True, its default): what they write never"
+    " reaches the store, and they see nothing that requests write. To share the session, write"
+    " SocketIO(app, manage_session=False)"
+)
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -175,20 +184,26 @@ class Interface(SessionInterface):
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
         """Return the request's session.
 
-        Without a middleware around, as in `client.session_transaction()`, it is one that Flask saves. So it is in an
-        event that gets the environ of an earlier request, such as Flask-SocketIO's: no response carries its headers.
+        Without a middleware around, as in `client.session_transaction()`, it is one that Flask saves. So it is in a
+        websocket, and in an event that gets the environ of an earlier request, such as Flask-SocketIO's. No response
+        carries their headers, so they cannot start a session or change its ID, and say so.
         """
         middleware, environ = self._middleware, request.environ
         exchange = self.exchange(environ)
-        if isinstance(exchange, FlaskExchange) and exchange.phase is WAITING and exchange.opened_by is not app:
-            exchange.opened_by = app
+        if isinstance(exchange, FlaskExchange):
+            is_mine = exchange.phase is WAITING and exchange.opened_by is not app
+            if is_mine and not _is_websocket(environ):
+                exchange.opened_by = app
+                return FlaskSession(exchange, app)
+        elif exchange is not None and middleware.shared_session(environ) is not None:
             return FlaskSession(exchange, app)
-        if exchange is None:
-            return FlaskSession(Exchange(middleware.manager.settings, middleware.transport, environ), app)
-        shared = None if isinstance(exchange, FlaskExchange) else middleware.shared_session(environ)
-        if shared is not None:
-            return FlaskSession(exchange, app)
-        return FlaskSession(Exchange(middleware.manager.settings, middleware.transport, environ, SENT), app)
+        settings = middleware.manager.settings
+        is_event = exchange is not None or _SOCKETIO in environ or _is_websocket(environ)
+        if _SOCKETIO in environ and getattr(app.extensions.get("socketio"), "manage_session", False):
+            settings.warn_once("manage_session", _MANAGED_BY_SOCKETIO)
+        return FlaskSession(
+            Exchange(settings, middleware.transport, environ, phase=ENDED if is_event else WAITING), app
+        )
 
     def exchange(self, environ: WSGIEnvironment) -> Exchange | None:
         """Return what a middleware has put into an environ, of this request or an earlier one."""
@@ -273,6 +288,14 @@ class ConfiguredCookie:
             self._cookie = FlaskCookie(*settings)
             self._settings = settings
         return self._cookie
+
+
+def _is_websocket(environ: WSGIEnvironment) -> bool:
+    """Tell whether a request asks to become a websocket (RFC 6455, section 4.2.1)."""
+    if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+        return False
+    options = environ.get("HTTP_CONNECTION", "").lower().split(",")
+    return "upgrade" in (option.strip() for option in options)
 
 
 def _follow_logins(app: Flask) -> None:

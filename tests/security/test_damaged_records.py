@@ -279,7 +279,7 @@ def test_mutated_records_give_a_decode_error_or_a_new_session(engine, caplog):
     for number, session_id in enumerate(ids):
         session = manager.open(session_id)
         outcomes[look(session)] += 1
-        if number % 100 == 0:
+        if number % 100 == 0 and not session.is_new:
             write(manager, session)
     assert outcomes["readable"] > 0
     assert outcomes["a key raises"] > 0

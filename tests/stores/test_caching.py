@@ -275,7 +275,7 @@ def test_a_write_that_is_interrupted_while_it_forgets_leaves_no_copy_in_use(stor
     ("arguments", "message"),
     [
         ((MemoryStore(), MemoryStore(), timedelta(0)), "a timedelta above zero"),
-        ((MemoryStore(), MemoryStore(), 60), "a timedelta above zero; got 60"),
+        ((MemoryStore(), MemoryStore(), 60), "a timedelta above zero, a year at most; got 60"),
         (("redis://", MemoryStore(), MINUTE), "takes two stores, cache and store; got str"),
     ],
 )
