@@ -29,13 +29,12 @@ from .cookies import Cookie
 from .error_responses import ERROR_STATUSES
 from .errors import ConfigurationError
 from .expiry import OnInactivity
-from .flask_exchange import FlaskExchange
+from .flask_exchange import FlaskExchange, commit_detached
 from .manager import SessionManager
 from .middleware import SessionMiddleware
 from .request_state import ENDED, WAITING, Exchange
 from .response import Response as MiddlewareResponse
-from .response import session_headers
-from .session import Session, commit_session, default_expiry, exchange_of
+from .session import Session, default_expiry, exchange_of
 from .session_ids import PresentedID
 from .stores.base import Store
 from .transports import Caution, ResponseHeader
@@ -226,8 +225,7 @@ class Interface(SessionInterface):
             if not response.is_streamed or response.content_length is not None:
                 exchange.commit_in_flask(app, response)
         elif not isinstance(exchange, MiddlewareResponse):
-            commit_session(session)
-            response.headers.extend(session_headers(exchange))
+            commit_detached(exchange, response)
 
 
 class FlaskCookie(Cookie):

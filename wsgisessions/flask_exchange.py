@@ -12,10 +12,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import InternalServerError
 
 from .commit import commit
-from .decision import FAILED, SUCCEEDED
+from .decision import FAILED, SUCCEEDED, Result
 from .error_responses import error_response, log_replacement
-from .request_state import SENT, WAITING
-from .response import Headers, close_quietly
+from .request_state import SENT, WAITING, Exchange
+from .response import Headers, close_quietly, with_session_headers
 from .response import Response as MiddlewareResponse
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class FlaskExchange(MiddlewareResponse, kw_only=True, eq=False):
             return
         try:
             if is_first:
-                commit(self, FAILED if response.status_code >= InternalServerError.code else SUCCEEDED)
-            headers = self.with_session_headers(list(response.headers))
+                commit(self, _result_of(response))
+            headers = with_session_headers(self, list(response.headers))
         except Exception as error:
             self.current.undo()  # of which the error tells
             self.drop_changes()
@@ -79,8 +79,22 @@ class FlaskExchange(MiddlewareResponse, kw_only=True, eq=False):
                 _replace(response, app.make_response(app.handle_user_exception(error)))
             log_replacement(error)
             headers = self.with_session_headers_if_possible(list(response.headers))
-        response.headers.clear()
-        response.headers.extend(headers)
+        _set_headers(response, headers)
+
+
+def commit_detached(exchange: Exchange, response: Response) -> None:
+    """Commit what no middleware commits, a test's transaction or an event, and put its headers into the response."""
+    commit(exchange, _result_of(response))
+    _set_headers(response, with_session_headers(exchange, list(response.headers)))
+
+
+def _result_of(response: Response) -> Result:
+    return FAILED if response.status_code >= InternalServerError.code else SUCCEEDED
+
+
+def _set_headers(response: Response, headers: Headers) -> None:
+    response.headers.clear()
+    response.headers.extend(headers)
 
 
 def _has_own_page(app: Flask) -> bool:

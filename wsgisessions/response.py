@@ -71,7 +71,7 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.current is not None:
             try:
                 commit(self, FAILED if self.status[0] == "5" else SUCCEEDED)
-                headers = self.with_session_headers(headers)
+                headers = with_session_headers(self, headers)
             except Exception as error:
                 self.current.undo()  # of which the error tells
                 self.abandon()
@@ -130,20 +130,10 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.server_write is not None:
             self.server_write(chunk)
 
-    def with_session_headers(self, headers: Headers) -> Headers:
-        """Return a response's headers with those of the session, once it is committed."""
-        current = self.current
-        if current is None:
-            return headers
-        ours = session_headers(self)
-        if ours and not _has(headers, "cache-control"):
-            ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
-        return _varying(headers, self.transport.vary) + ours
-
     def with_session_headers_if_possible(self, headers: Headers) -> Headers:
         """Return the same where that must not fail: without the session's, whose error is logged."""
         try:
-            return self.with_session_headers(headers)
+            return with_session_headers(self, headers)
         except Exception:
             _logger.exception("the session's headers could not be written; the response goes out without them")
             return headers
@@ -169,6 +159,16 @@ class Response(Exchange, kw_only=True, eq=False):
         # An ID that an earlier commit of this request has changed must reach the client all the same.
         self.server_write = self.server_start_response(status, self.with_session_headers_if_possible(headers))
         return [] if self.environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+def with_session_headers(exchange: Exchange, headers: Headers) -> Headers:
+    """Return a response's headers with those of its session, once that is committed."""
+    if exchange.current is None:
+        return headers
+    ours = session_headers(exchange)
+    if ours and not _has(headers, "cache-control"):
+        ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
+    return _varying(headers, exchange.transport.vary) + ours
 
 
 def session_headers(exchange: Exchange) -> Headers:
@@ -203,48 +203,28 @@ def _warn(exchange: Exchange) -> None:
 class Body:
     """A body whose chunks the app makes while they are sent: a generator, a stream, Flask's response."""
 
-    __slots__ = ("_begun", "_body", "_response")
+    __slots__ = ("_body", "_chunks", "_response")
 
     def __init__(self, body: Iterable[bytes], response: Response) -> None:
         self._body: Iterable[bytes] = body
         self._response = response
-        self._begun: Iterator[bytes] | None = None
+        self._chunks = _chunks(body, response)
 
     def begin(self) -> None:
         """Make the first chunk now, and with it the headers."""
-        chunks = self._chunks()
         try:
-            first = next(chunks, None)
+            first = next(self._chunks, None)
         except BaseException:
             self.close()  # the server will not: it gets no body
             raise
-        self._begun = chunks if first is None else chain([first], chunks)
+        if first is not None:
+            self._chunks = chain([first], self._chunks)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self._chunks() if self._begun is None else self._begun
+    def __iter__(self) -> Body:
+        return self
 
-    def _chunks(self) -> Iterator[bytes]:
-        response = self._response
-        chunks: Iterator[bytes] | None = None
-        while response.phase is not REPLACED:
-            try:
-                chunks = iter(self._body) if chunks is None else chunks
-                chunk = next(chunks, None)
-            except BaseException as error:
-                replacement = response.fail(error)
-                if replacement is None:
-                    raise
-                yield from replacement
-                return
-            # An empty chunk too must find the headers given to the server.
-            if response.phase is WAITING:
-                yield from response.send_headers() or ()
-            if chunk is None:
-                # Some servers and wrappers never call close().
-                response.finish()
-                return
-            if response.phase is not REPLACED:
-                yield chunk
+    def __next__(self) -> bytes:
+        return next(self._chunks)
 
     def close(self) -> None:
         """Close the app's body, then commit what it changed since the headers left (PEP 3333)."""
@@ -259,6 +239,30 @@ class Body:
         response = self._response
         if response.current is not None and response.phase in (WAITING, SENT):
             tell_abandoned(response.current)
+
+
+def _chunks(body: Iterable[bytes], response: Response) -> Iterator[bytes]:
+    """Make a body's chunks, the headers before the first one, and commit at its end."""
+    chunks: Iterator[bytes] | None = None
+    while response.phase is not REPLACED:
+        try:
+            chunks = iter(body) if chunks is None else chunks
+            chunk = next(chunks, None)
+        except BaseException as error:
+            replacement = response.fail(error)
+            if replacement is None:
+                raise
+            yield from replacement
+            return
+        # An empty chunk too must find the headers given to the server.
+        if response.phase is WAITING:
+            yield from response.send_headers() or ()
+        if chunk is None:
+            # Some servers and wrappers never call close().
+            response.finish()
+            return
+        if response.phase is not REPLACED:
+            yield chunk
 
 
 def is_ready(body: object, environ: WSGIEnvironment) -> bool:

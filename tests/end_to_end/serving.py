@@ -56,7 +56,7 @@ def serving(app, certificate=None):
         "127.0.0.1", free_port(), app, threaded=True, request_handler=QuietHandler, ssl_context=context
     )
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
     thread.start()
     try:
         yield server.port
