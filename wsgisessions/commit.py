@@ -107,8 +107,7 @@ def would_write(exchange: Exchange) -> bool:
 def _know_what_changed(exchange: Exchange, current: RequestSession) -> None:
     if current.state is UNLOADED and current.may_have_changed:
         load(exchange, current)
-    if current.new_expiry is not None and current.new_expiry == (current.own_expiry or exchange.settings.expiry):
-        current.new_expiry = None  # it has that one
+    current.ask_expiry(current.new_expiry, exchange.settings.expiry)
 
 
 def _drop_changes(current: RequestSession, result: Result) -> None:

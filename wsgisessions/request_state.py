@@ -352,6 +352,11 @@ class RequestSession:
 
     # --- what the app asks for
 
+    def ask_expiry(self, expiry: Expiry | None, default: Expiry) -> None:
+        """Ask for another expiry; the one that the session has, once that is known, is none to ask for."""
+        has_it = self.state is not UNLOADED and expiry == (self.own_expiry or default)
+        self.new_expiry = None if has_it else expiry
+
     def end(self, ending: Ending, exchange: Exchange) -> None:
         """End the session, or all that may be it; what is written afterwards starts another."""
         namespace = exchange.settings.namespace

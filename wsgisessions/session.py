@@ -297,7 +297,7 @@ class Session(MutableMapping[str, Any]):
         current = self._exchange.use()
         with current.lock:
             self._exchange.require_delivery("setting session.expiry")
-            current.new_expiry = expiry
+            current.ask_expiry(expiry, self._exchange.settings.expiry)
 
     @property
     def owner(self) -> str | None:

@@ -18,7 +18,7 @@ def tell_dropped(current: RequestSession) -> None:
     if names and not current.was_told_dropped:
         current.was_told_dropped = True
         _logger.warning(
-            "the app failed, so what it changed in its session was dropped: %s. To keep changes whatever becomes of the"
+            "a request failed, so what it changed in its session was dropped: %s. To keep changes whatever becomes of the"
             " request, call session.save() after making them",
             names,
         )
@@ -64,6 +64,6 @@ def _unsaved(current: RequestSession) -> str:
         names.append("session.clear()")
     if current.new_owner is not None:
         names.append("session.login()")
-    if current.state is STORED and current.new_expiry not in (None, current.own_expiry):
+    if current.state is STORED and current.new_expiry is not None:
         names.append("session.expiry")
     return ", ".join(names)
