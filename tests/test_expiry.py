@@ -6,6 +6,7 @@ import pytest
 
 from wsgisessions import (
     AtDateTime,
+    CachingStore,
     ConfigurationError,
     MemoryStore,
     OnInactivity,
@@ -217,3 +218,80 @@ def browser_on(make_browser, make_recording_store, clock, monkeypatch):
         return make_browser(make_recording_store(clock=clock), expiry=expiry, clock=clock)
 
     return make
+
+
+EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))
+
+
+@pytest.mark.parametrize(
+    "expiry",
+    [
+        OnInactivity(timedelta.max),
+        OnInactivity(timedelta.max, absolute=timedelta.max),
+        OnInactivity(HOUR * 10**8, absolute=timedelta.max),
+        OnSessionEnd(timedelta.max),
+        *(AtDateTime(datetime.max.replace(tzinfo=zone)) for zone in (EAST, timezone.utc, WEST)),
+    ],
+)
+def test_the_end_of_time_is_never(open_session, clock, expiry):
+    session = open_session(OnInactivity(HOUR))
+    session["n"] = 1
+    session.expiry = expiry
+    session.save()
+    clock.advance(timedelta(days=365 * 100))
+    again = open_session(OnInactivity(HOUR), session.id)
+    assert again["n"] == 1
+    assert again.expiry == expiry
+    assert again.expires_at.astimezone(EAST).year == again.expires_at.astimezone(WEST).year + 1 == 9999
+    again["n"] = 2
+    again.save()
+    assert again.expires_in > timedelta(days=365 * 7000)
+
+
+@pytest.mark.parametrize("zone", [EAST, timezone.utc, WEST])
+def test_the_beginning_of_time_is_over(open_session, zone):
+    session = open_session(AtDateTime(datetime.min.replace(tzinfo=zone)))
+    session["n"] = 1
+    session.save()
+    assert open_session(OnSessionEnd(), session.id).is_new
+
+
+def test_a_session_that_never_ends_has_a_cookie(make_browser):
+    browser = make_browser(expiry=OnInactivity(timedelta.max))
+    browser.get(lambda session: session.update(n=1))
+    assert browser.get(dict).result == {"n": 1}
+
+
+@pytest.mark.parametrize("moment", [datetime(2030, 1, 1), datetime(2030, 1, 1, tzinfo=EAST), 1893456000])
+def test_a_clock_that_is_not_in_utc_is_refused_at_once(moment):
+    with pytest.raises(ConfigurationError, match="aware datetime in UTC"):
+        SessionManager(MemoryStore(), clock=lambda: moment)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e300, -1])
+def test_a_lock_for_no_time_or_for_ever_is_refused_in_its_line(browser, seconds):
+    def view(session):
+        for times in ({"timeout": seconds}, {"lease": seconds}):
+            with pytest.raises(ConfigurationError, match="seconds"), session.lock(**times):
+                pass
+
+    browser.get(view)
+
+
+def test_a_purge_once_in_an_age_is_refused_at_once():
+    with pytest.raises(ConfigurationError, match="a year at most"):
+        SessionManager(MemoryStore()).purge(every=timedelta.max)
+
+
+def test_a_copy_that_is_kept_for_an_age_is_refused_at_once(tmp_path):
+    with pytest.raises(ConfigurationError, match="a year at most"):
+        CachingStore(MemoryStore(), SQLiteStore(tmp_path / "s.db"), max_age=timedelta.max)
+
+
+def test_a_request_may_leave_the_end_where_it_is_and_any_may_put_it_off(make_browser, clock):
+    browser = make_browser(expiry=OnInactivity(HOUR), clock=clock)
+    browser.get(lambda session: session.update(n=1))
+    clock.advance(HOUR / 2)
+    poll = browser.get(lambda session: (setattr(session, "renews_on_read", False), session["n"]))
+    assert "Set-Cookie" not in poll.headers
+    assert "Max-Age=3600" in browser.get(lambda session: bool(session)).headers["Set-Cookie"]

@@ -8,6 +8,7 @@ from enum import Enum
 import pytest
 
 from wsgisessions import (
+    Cookie,
     DecodeError,
     EncodeError,
     OnInactivity,
@@ -402,3 +403,194 @@ def test_an_id_that_was_changed_before_a_clear_whose_commit_fails_reaches_the_cl
 
     assert browser.get(view).status_int == 413
     assert browser.get(dict).result == {"n": "small"}
+
+
+@pytest.fixture
+def idle(make_browser, failing, clock):
+    """Return a browser whose session is due for a touch, on a store whose updates fail."""
+    browser = make_browser(type(failing.store)(), expiry=OnInactivity(timedelta(hours=1)), clock=clock)
+    browser.get(lambda session: session.update(n=1))
+    clock.advance(timedelta(minutes=30))
+    browser.store.taken()
+    browser.store.fails = {"update": StoreUnavailable("read-only replica")}
+    return browser
+
+
+def test_a_touch_that_fails_replaces_no_page(idle, caplog):
+    response = idle.get(dict)
+    assert (response.status_int, response.result) == (200, {"n": 1})
+    assert "Set-Cookie" not in response.headers
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("wsgisessions", logging.WARNING)
+    assert "read-only replica" in record.getMessage()
+
+
+def test_a_touch_that_fails_is_made_by_a_later_request(idle):
+    idle.get(dict)
+    idle.store.fails = {}
+    assert "Max-Age=3600" in idle.get(dict).headers["Set-Cookie"]
+
+
+def test_a_touch_that_fails_does_not_stop_save(idle):
+    assert idle.get(lambda session: (session["n"], session.save())).status_int == 200
+
+
+class Explosion(Exception):
+    """What a part that the app brings raises."""
+
+
+def explode(*arguments, **options):
+    raise Explosion("bang")
+
+
+class BadTransport(Cookie):
+    """A transport that cannot write its headers."""
+
+    issue = explode
+    withdraw = explode
+
+
+class BadWarning(Cookie):
+    warnings = explode
+
+
+@pytest.mark.parametrize("transport", [BadTransport, BadWarning])
+def test_a_transport_that_raises_leaves_the_visitor_an_answer(make_browser, caplog, transport):
+    browser = make_browser(transport=transport())
+    response = browser.get(lambda session: session.update(n=1))
+    assert response.status_int == 500
+    assert b"body" not in response.body
+    assert "Explosion: bang" in caplog.text
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
+def test_a_transport_that_cannot_remove_the_id_leaves_the_visitor_signed_out(make_browser, caplog, status):
+    browser = make_browser()
+    browser.get(lambda session: session.login("ann"))
+    browser.middleware.transport.withdraw = explode
+    response = browser.get(lambda session: session.logout(), status=status)
+    assert response.status_int == 500
+    assert "Explosion: bang" in caplog.text
+    assert browser.middleware.manager.sessions("ann") == []
+
+
+def test_a_transport_that_cannot_read_raises_in_the_line_that_looks(make_browser):
+    browser = make_browser()
+    browser.middleware.transport.read = explode
+
+    def view(session):
+        with pytest.raises(Explosion):
+            session.get("n")
+
+    assert browser.get(view).status_int == 200
+
+
+def test_a_merge_rule_that_raises_is_a_500_and_writes_nothing(make_browser, caplog):
+    browser = make_browser(merges={"n": explode})
+    browser.get(lambda session: session.update(n=1))
+
+    def view(session):
+        other = browser.middleware.manager.open(session.id)
+        other["n"] = 2
+        other.save()
+        session["n"] = session["n"] + 10
+
+    def interleaved(session):
+        session["n"]
+        view(session)
+
+    response = browser.get(interleaved)
+    assert response.status_int == 500
+    assert "Explosion: bang" in caplog.text
+    assert browser.get(dict).result == {"n": 2}
+
+
+def test_a_clock_that_raises_is_a_500(make_browser, caplog, clock):
+    times = [clock]
+    browser = make_browser(clock=lambda: times[0]())
+    times[0] = explode
+    assert browser.get(lambda session: session.update(n=1)).status_int == 500
+    assert "Explosion: bang" in caplog.text
+
+
+class Body:
+    """An iterable that counts how often it was closed, and may fail to."""
+
+    def __init__(self, *, fails):
+        self.fails = fails
+        self.closed = 0
+
+    def __iter__(self):
+        yield b"one"
+
+    def close(self):
+        self.closed += 1
+        if self.fails:
+            raise Explosion("bang in close()")
+
+
+@pytest.mark.parametrize("fails_to_close", [False, True])
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_body_that_is_replaced_is_closed_once(failing, caplog, fails_to_close, is_file):
+    failing.store.fails = {"update": StoreUnavailable("down")}
+    body = Body(fails=fails_to_close)
+    start = []
+
+    def app(environ, start_response):
+        get_session(environ)["n"] = 2
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return body
+
+    failing.view = app
+    environ = {"REQUEST_METHOD": "GET", "HTTP_COOKIE": failing.cookie, "wsgi.url_scheme": "https"}
+    if is_file:
+        environ["wsgi.file_wrapper"] = Body
+    chunks = failing.middleware(environ, lambda status, headers, exc_info=None: start.append(status))
+    assert b"one" not in b"".join(chunks)
+    if hasattr(chunks, "close"):
+        if fails_to_close and not is_file:
+            with pytest.raises(Explosion):  # as without the middleware, once the answer is out
+                chunks.close()
+        else:
+            chunks.close()
+    assert body.closed == 1
+    assert start == ["503 Service Unavailable"]
+    if fails_to_close and is_file:
+        assert "bang in close()" in caplog.text
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_an_app_that_never_calls_start_response_saves_nothing_but_logs_out(failing, as_list):
+    failing.get(lambda session: session.login("ann"))
+
+    def app(environ, start_response):
+        get_session(environ).logout()
+        return [b"one"] if as_list else iter([b"one"])
+
+    failing.view = app
+    environ = {"REQUEST_METHOD": "GET", "HTTP_COOKIE": failing.cookie, "wsgi.url_scheme": "https"}
+
+    def serve():
+        body = failing.middleware(environ, lambda status, headers, exc_info=None: None)
+        try:
+            list(body)
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+    with pytest.raises(AssertionError, match="before it called start_response"):
+        serve()
+    assert failing.middleware.manager.sessions("ann") == []
+
+
+def test_a_server_that_refuses_the_headers_gets_no_second_answer(failing):
+    started = []
+
+    def refuse(status, headers, exc_info=None):
+        started.append(status)
+        raise Explosion("bad header")
+
+    failing.view = lambda environ, start_response: start_response("200 OK", []) and [b""]
+    with pytest.raises(Explosion):
+        failing.middleware({"REQUEST_METHOD": "GET"}, refuse)
+    assert started == ["200 OK"]

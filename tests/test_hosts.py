@@ -72,14 +72,14 @@ class Chunks:
 
 def in_a_list(environ, start_response):
     get_session(environ)["early"] = True
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
     return [b"onetwo"]
 
 
 def in_a_generator(environ, start_response):
     session = get_session(environ)
     session["early"] = True
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
 
     def chunks():
         yield b"one"
@@ -92,7 +92,7 @@ def in_a_generator(environ, start_response):
 def after_the_last_chunk(environ, start_response):
     session = get_session(environ)
     session["early"] = True
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
 
     def chunks():
         yield b"onetwo"
@@ -104,7 +104,7 @@ def after_the_last_chunk(environ, start_response):
 def in_an_iterator(environ, start_response):
     session = get_session(environ)
     session["early"] = True
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
     return Chunks(session, [b"one", b"two"])
 
 
@@ -198,7 +198,7 @@ def test_a_body_that_is_left_half_read_says_which_changes_were_lost(serve, store
 
 def early_in_a_generator(environ, start_response):
     get_session(environ)["early"] = True
-    start_response("200 OK", TEXT)
+    start_response("200 OK", [*TEXT])
     return iter([b"one", b"two"])
 
 
@@ -233,7 +233,7 @@ def test_a_session_that_a_stream_starts_late_is_refused_on_a_host_that_never_clo
 
     def app(environ, start_response):
         session = get_session(environ)
-        start_response("200 OK", TEXT)
+        start_response("200 OK", [*TEXT])
 
         def chunks():
             yield b"one"

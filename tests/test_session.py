@@ -1,5 +1,6 @@
 """The session as the app sees it: a mapping, lazy, safe for threads, and telling nothing."""
 
+import copy
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -418,3 +419,38 @@ def test_reload_undoes_clear(visit):
 
     visit(view)
     assert visit(dict) == {"a": 1}
+
+
+def test_it_shows_its_keys_and_state_but_no_value_and_no_id(browser):
+    browser.get(lambda session: session.update(password="a secret", name="ann"))
+
+    def view(session):
+        shown = [repr(session), str(session), f"{session}"]
+        session["items"] = ["another secret"]
+        shown.append(session.get("name") and repr(session))
+        shown.append(session.id)
+        return shown
+
+    *shown, session_id = browser.get(view).result
+    assert shown[0] == "<Session (untouched)>"
+    assert shown[-1] == "<Session (stored) with keys ['items', 'name', 'password']>"
+    assert not any(secret in text for text in shown for secret in ("a secret", "another", session_id))
+
+
+def test_it_compares_and_copies_and_reverses_like_a_dict(manager):
+    session = manager.open()
+    session.update(a=1, b=[1, 2], c="x")
+    assert session == {"c": "x", "a": 1, "b": [1, 2]}
+    assert session != {"a": 1}
+    assert list(reversed(session)) == ["c", "b", "a"]
+    copied = copy.deepcopy(session)
+    assert type(copied) is dict
+    copied["b"].append(3)
+    assert session["b"] == [1, 2]
+    assert copy.copy(session) == dict(session)
+    assert type(copy.copy(session)) is dict
+
+
+def test_it_cannot_be_pickled_and_says_what_to_write(manager):
+    with pytest.raises(TypeError, match=r"dict\(session\)"):
+        pickle.dumps(manager.open())

@@ -133,7 +133,7 @@ def test_a_thread_that_outlives_its_request_saves(visitor, told):
 )
 def test_what_is_changed_after_the_request_and_never_saved_is_told_once(visitor, told, change, named):
     session = kept(visitor)
-    thread = threading.Thread(target=lambda: change(session))
+    thread = threading.Thread(target=change, args=[session])
     thread.start()
     thread.join()
     session.get("n")

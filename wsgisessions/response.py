@@ -125,6 +125,7 @@ class Response(Exchange, kw_only=True, eq=False):
             except Exception:
                 _logger.exception("changes made while the response was being sent could not be saved")
         self.phase = ENDED
+        self.release_environ()
 
     def _send(self, chunk: bytes) -> None:
         if self.server_write is not None:

@@ -18,8 +18,8 @@ def tell_dropped(current: RequestSession) -> None:
     if names and not current.was_told_dropped:
         current.was_told_dropped = True
         _logger.warning(
-            "a request failed, so what it changed in its session was dropped: %s. To keep changes whatever becomes of the"
-            " request, call session.save() after making them",
+            "a request failed, so what it changed in its session was dropped: %s. To keep changes whatever becomes of"
+            " the request, call session.save() after making them",
             names,
         )
 

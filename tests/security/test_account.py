@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from wsgisessions import ConfigurationError, EncryptedCodec, MemoryStore, SessionError, SessionManager
+from wsgisessions.session_ids import SessionID
 from wsgisessions.testing import ManualClock
 
 KEY = "a secret key" * 3
@@ -170,3 +171,31 @@ def test_encrypted_sessions_are_listed_too(make_browser):
     browser.get(log_in)
     (found,) = list_sessions(browser)
     assert (found.user_agent, found.is_current) == ("Firefox", True)
+
+
+def test_a_handle_from_a_form_ends_only_its_owners_sessions(devices):
+    first, second = devices
+    manager = first.middleware.manager
+    other = next(each for each in list_sessions(first) if not each.is_current)
+    assert manager.revoke(other.handle, owner="eve") is False
+    assert second.get(get_owner).result == "ann"
+    assert manager.revoke("0" * 64, owner="ann") is False
+    assert manager.revoke(other.handle, owner="ann") is True
+    assert second.get(get_owner).result is None
+
+
+def test_a_handle_of_nobodys_session_is_no_owners(browser):
+    browser.get(lambda session: session.update(n=1))
+    handle = SessionID(browser.session_id).id_hash
+    for owner in ("", "ann"):
+        assert browser.middleware.manager.revoke(handle, owner=owner) is False
+    assert browser.get(dict).result == {"n": 1}
+
+
+def test_a_visitor_can_sign_out_everywhere(devices):
+    first, second = devices
+    assert first.get(lambda session: session.revoke_all()).result == 2
+    assert first.cookie == ""
+    assert [each.get(get_owner).result for each in devices] == [None, None]
+    with pytest.raises(SessionError, match="login"):
+        second.get(lambda session: session.revoke_all())

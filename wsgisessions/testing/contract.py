@@ -235,6 +235,18 @@ class StoreContract:
         assert _at_millisecond(loaded.created_at) == _at_millisecond(record.created_at)
         assert loaded.fields == {"a": "1"}
 
+    def test_a_deadline_can_be_as_good_as_never(self, store: Store, make_record: Any) -> None:
+        """The year 9999 is kept, by create and by update."""
+        never = datetime(9999, 1, 1, tzinfo=timezone.utc)
+        created, updated = _id_hash(), _id_hash()
+        store.create(created, replace(make_record(), expires_at=never))
+        store.create(updated, make_record())
+        assert store.update(updated, Patch(expires_at=never)) is Outcome.DONE
+        for id_hash in (created, updated):
+            loaded = store.load(id_hash)
+            assert loaded is not None
+            assert loaded.expires_at == never
+
     def test_a_deadline_can_move_nearer(self, store: Store, clock: ManualClock, make_record: Any) -> None:
         """And counts from then on."""
         id_hash = _id_hash()
