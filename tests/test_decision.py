@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wsgisessions.decision import Asked, Change, Decision, Known, Result, Step, decide
-from wsgisessions.request_state import Ending, Phase, Presented, RequestState
+from wsgisessions.states import Ending, Phase, Presented, RequestState
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "commit.md").read_text(encoding="utf-8")
 

@@ -36,21 +36,11 @@ from .options import Settings
 from .owner_sessions import end_oldest
 from .owners import app_owner
 from .record import DONE, GONE, Patch, Record
-from .request_state import (
-    ISSUED,
-    NOTHING_TOLD,
-    REMOVED,
-    UNLOADED,
-    WAITING,
-    WELL_FORMED,
-    Exchange,
-    RequestSession,
-    Stored,
-    Told,
-)
+from .request_state import Exchange, RequestSession, Stored
 from .reserved_fields import CLIENT_FIELD, EXPIRY_FIELD
 from .session_ids import SessionID
 from .session_info import client_of, dump_client
+from .states import ISSUED, NOTHING_TOLD, REMOVED, UNLOADED, WAITING, WELL_FORMED, Told
 from .transports import MOST_TRIED
 from .unsaved import tell_dropped
 

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from .request_state import (
+from .states import (
     CLEARED,
     FLUSHED,
     GONE,

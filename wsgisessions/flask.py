@@ -18,30 +18,25 @@ No `SECRET_KEY` is needed. `Sessions(app, store, flask_login=True)` ties the ses
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response, got_request_exception, request
 from flask.sessions import SessionInterface, SessionMixin
 
-from .cookie_attributes import Remedies
-from .cookies import Cookie
 from .error_responses import ERROR_STATUSES
 from .errors import ConfigurationError
 from .expiry import OnInactivity
+from .flask_cookie import ConfiguredCookie
 from .flask_exchange import FlaskExchange, commit_detached
 from .manager import SessionManager
 from .middleware import SessionMiddleware
-from .request_state import ENDED, WAITING, Exchange
+from .request_state import Exchange
 from .response import Response as MiddlewareResponse
 from .session import Session, default_expiry, exchange_of
-from .session_ids import PresentedID
+from .states import ENDED, WAITING
 from .stores.base import Store
-from .transports import Caution, ResponseHeader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from _typeshed.wsgi import WSGIEnvironment
     from typing_extensions import Unpack
 
@@ -226,66 +221,6 @@ class Interface(SessionInterface):
                 exchange.commit_in_flask(app, response)
         elif not isinstance(exchange, MiddlewareResponse):
             commit_detached(exchange, response)
-
-
-class FlaskCookie(Cookie):
-    """The cookie, in the words of Flask's configuration."""
-
-    remedies = Remedies(
-        secure="Behind a TLS proxy, pass on its X-Forwarded-Proto (werkzeug's ProxyFix); for development without TLS,"
-        ' set SESSION_COOKIE_SECURE to "auto".',
-        path='Set SESSION_COOKIE_PATH, which is APPLICATION_ROOT by default, to "/" or to the prefix of this app.'
-        " Behind a proxy that takes a prefix away, pass it on as X-Forwarded-Prefix (werkzeug's ProxyFix with"
-        " x_prefix=1).",
-        domain="Set SESSION_COOKIE_DOMAIN to None for this host only, or to a domain above it. Behind a proxy, pass on"
-        " the browser's Host (werkzeug's ProxyFix with x_host=1).",
-    )
-
-
-class ConfiguredCookie:
-    """The cookie that the app's configuration describes at the time."""
-
-    vary = Cookie.vary
-    variables = ("HTTP_COOKIE", "wsgi.url_scheme")
-
-    def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._interface = SessionInterface()
-        self._settings: tuple[Any, ...] = ()
-        self._cookie = self._configured()
-
-    def read(self, environ: WSGIEnvironment, limit: int) -> Sequence[PresentedID]:
-        """Return the values of the session cookie."""
-        return self._configured().read(environ, limit)
-
-    def issue(self, environ: WSGIEnvironment, session_id: str, max_age: int | None) -> Iterable[ResponseHeader]:
-        """Return the header that sets the cookie."""
-        return self._configured().issue(environ, session_id, max_age)
-
-    def withdraw(self, environ: WSGIEnvironment) -> Iterable[ResponseHeader]:
-        """Return the header that removes the cookie."""
-        return self._configured().withdraw(environ)
-
-    def warnings(self, environ: WSGIEnvironment) -> Iterable[Caution]:
-        """Tell that the cookie would not come back."""
-        return self._configured().warnings(environ)
-
-    def _configured(self) -> Cookie:
-        app, interface = self._app, self._interface
-        secure: Any = interface.get_cookie_secure(app)
-        settings = (
-            interface.get_cookie_name(app),
-            interface.get_cookie_path(app),
-            interface.get_cookie_domain(app) or None,
-            secure if secure == "auto" else bool(secure),
-            interface.get_cookie_httponly(app),
-            interface.get_cookie_samesite(app),
-            interface.get_cookie_partitioned(app),
-        )
-        if settings != self._settings:
-            self._cookie = FlaskCookie(*settings)
-            self._settings = settings
-        return self._cookie
 
 
 def _is_websocket(environ: WSGIEnvironment) -> bool:

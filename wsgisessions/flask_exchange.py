@@ -14,9 +14,10 @@ from werkzeug.exceptions import InternalServerError
 from .commit import commit
 from .decision import FAILED, SUCCEEDED, Result
 from .error_responses import error_response, log_replacement
-from .request_state import SENT, WAITING, Exchange
+from .request_state import Exchange
 from .response import Headers, close_quietly, with_session_headers
 from .response import Response as MiddlewareResponse
+from .states import SENT, WAITING
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo

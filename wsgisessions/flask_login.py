@@ -16,8 +16,8 @@ from flask_login import (
 )
 from flask_login.config import SESSION_KEYS
 
-from .request_state import WAITING
 from .session import Session, exchange_of
+from .states import WAITING
 
 session = cast("Session", flask_session)
 

@@ -6,8 +6,9 @@ import logging
 
 from .options import Settings
 from .record import Record
-from .request_state import MALFORMED, Exchange, RequestSession
+from .request_state import Exchange, RequestSession
 from .session_ids import SessionID, moved_hash
+from .states import MALFORMED
 from .transports import MOST_TRIED
 
 _logger = logging.getLogger("wsgisessions")

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, cast
 from .cookies import Cookie
 from .errors import ConfigurationError
 from .manager import SessionManager
-from .request_state import WAITING
 from .response import Body, Response, is_ready
 from .session import ENVIRON_KEY, Session, exchange_of
+from .states import WAITING
 from .stores.base import Store
 from .transports import FirstUsed, Transport
 

@@ -25,9 +25,9 @@ from zope.interface import implementer
 
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .middleware import SessionMiddleware
-from .request_state import WAITING
 from .response import Body, Headers, Response, is_ready
 from .session import Session, same_session
+from .states import WAITING
 from .stores.base import Store
 
 if TYPE_CHECKING:

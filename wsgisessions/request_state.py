@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +20,24 @@ from .options import Settings
 from .record import Record
 from .reserved_fields import EXPIRY_FIELD, RESERVED_FIELDS, split_fields
 from .session_ids import SessionID, is_well_formed
+from .states import (
+    CLEARED,
+    FLUSHED,
+    GONE,
+    MALFORMED,
+    MOVED,
+    NEW,
+    NOT_ENDED,
+    NOTHING_PRESENTED,
+    NOTHING_TOLD,
+    STORED,
+    UNLOADED,
+    WAITING,
+    WELL_FORMED,
+    Ending,
+    Phase,
+    RequestState,
+)
 from .transports import MOST_TRIED, Transport
 
 if TYPE_CHECKING:
@@ -31,73 +48,6 @@ _MOST_ENDED = 20
 _first_use = threading.Lock()
 
 _logger = logging.getLogger("wsgisessions")
-
-
-class Phase(Enum):
-    """Where the response is."""
-
-    WAITING = auto()
-    """Its headers are kept back, so the client can still be told of a new ID."""
-    SENT = auto()
-    """Its headers have left, and its body is on the way."""
-    ENDED = auto()
-    """It is over: what is changed now, only `Session.save()` commits."""
-    ENDED_BUT_USED = auto()
-    """The same, and a thread or a kept `Session` goes on using it."""
-    REPLACED = auto()
-    """The app failed, or its response was replaced: nothing more of the app's is sent or saved."""
-
-
-class Presented(Enum):
-    """What the client sent as session IDs."""
-
-    NOTHING = auto()
-    MALFORMED = auto()
-    """Something that no session of ours can have as its ID."""
-    WELL_FORMED = auto()
-
-
-class RequestState(Enum):
-    """What is known of the session."""
-
-    UNLOADED = auto()
-    """The store has not been asked."""
-    NEW = auto()
-    """The store has none of the presented sessions, or this request ends the one that it had."""
-    STORED = auto()
-    """The store has it."""
-    MOVED = auto()
-    """A parallel request has given it another ID, which only that request's client is told."""
-    GONE = auto()
-    """The store has it no more, and nobody would learn of another one's ID."""
-
-
-class Ending(Enum):
-    """What the request does to the session that was presented."""
-
-    NOTHING = auto()
-    CLEARED = auto()
-    """It ends, unless the request fails."""
-    FLUSHED = auto()
-    """It ends, whatever becomes of the request."""
-
-
-class Told(Enum):
-    """What the response tells the client."""
-
-    NOTHING = auto()
-    ISSUED = auto()
-    """The ID that the session has now, under its present deadline."""
-    REMOVED = auto()
-    """To forget the ID that it presents."""
-
-
-# The members by name: before CPython 3.12, `Phase.WAITING` costs as much as a call of a function.
-WAITING, SENT, ENDED, ENDED_BUT_USED, REPLACED = Phase
-NOTHING_PRESENTED, MALFORMED, WELL_FORMED = Presented
-UNLOADED, NEW, STORED, MOVED, GONE = RequestState
-NOT_ENDED, CLEARED, FLUSHED = Ending
-NOTHING_TOLD, ISSUED, REMOVED = Told
 
 
 class Exchange(msgspec.Struct, eq=False, weakref=True):

@@ -18,7 +18,8 @@ from .commit import commit
 from .decision import FAILED, RAISED, SUCCEEDED
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .expiry import max_age
-from .request_state import ENDED, NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING, Exchange
+from .request_state import Exchange
+from .states import ENDED, NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING
 from .unsaved import tell_abandoned
 
 if TYPE_CHECKING:

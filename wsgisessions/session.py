@@ -11,13 +11,15 @@ from weakref import finalize
 
 from .commit import commit, would_write
 from .decision import SUCCEEDED, Result
+from .elsewhere import ELSEWHERE
 from .errors import ConfigurationError, SessionError
 from .expiry import Expiry, dump_expiry
 from .loading import load
 from .locking import hold_lock
 from .owner_sessions import end_all, end_others
 from .owners import app_owner, check_owner, stored_owner
-from .request_state import CLEARED, ENDED, ENDED_BUT_USED, FLUSHED, UNLOADED, WAITING, Exchange, RequestSession
+from .request_state import Exchange, RequestSession
+from .states import CLEARED, ENDED, ENDED_BUT_USED, FLUSHED, UNLOADED, WAITING
 from .unsaved import tell_too_late
 
 if TYPE_CHECKING:
@@ -31,36 +33,6 @@ D = TypeVar("D")
 S = TypeVar("S", bound="Session")
 
 _ABSENT = object()
-
-# What peers call things, and what to write here.
-_ELSEWHERE = {
-    "session_key": "session.id",
-    "session_id": "session.id",
-    "sid": "session.id",
-    "cycle_key": "session.cycle_id()",
-    "regenerate": "session.cycle_id()",
-    "regenerate_id": "session.cycle_id()",
-    "invalidate": "session.flush()",
-    "destroy": "session.flush()",
-    "delete": "session.flush()",
-    "set_expiry": "session.expiry = OnInactivity(...), OnSessionEnd(...) or AtDateTime(...)",
-    "get_expiry_age": "session.expires_in",
-    "get_expiry_date": "session.expires_at",
-    "created": "session.created_at",
-    "last_accessed": "manager.sessions(owner), whose items have last_seen",
-    "get_by_id": "SessionManager.open(session_id)",
-    "touch": "nothing: using a session puts its end off",
-    "timeout": "session.expiry = OnInactivity(...)",
-    "cookie": "session.expiry = OnInactivity(...); attributes are the middleware's, transport=Cookie(...)",
-    "revert": "session.reload()",
-    "user": "session.owner",
-    "user_id": "session.owner",
-    "modified": "nothing: changes are found by themselves, in nested values too (see session.is_modified)",
-    "accessed": "session.is_loaded",
-    "new": "session.is_new",
-    "permanent": "session.expiry = OnInactivity(...) (session.permanent is there in wsgisessions.flask)",
-    "has_key": "key in session",
-}
 
 
 def _say_what_to_write(name: str) -> property:
@@ -413,7 +385,7 @@ class Session(MutableMapping[str, Any]):
         return f"<{type(self).__name__} ({current.state.name.lower()}) with keys {keys}>"
 
     def __getattr__(self, name: str) -> Any:
-        hint = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+        hint = f"; write {ELSEWHERE[name]}" if name in ELSEWHERE else ""
         raise AttributeError(f"a session has no attribute {name!r}{hint}", name=name, obj=self)
 
     modified = _say_what_to_write("modified")

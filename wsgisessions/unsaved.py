@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from .errors import SessionError
-from .request_state import CLEARED, FLUSHED, STORED, RequestSession
+from .request_state import RequestSession
+from .states import CLEARED, FLUSHED, STORED
 
 _MOST_NAMED = 20
 
