@@ -52,7 +52,7 @@ class Site:
     def make_socketio(self, manage_session):
         options = {} if manage_session is None else {"manage_session": manage_session}
         # Pings also end a poll that waits for nothing.
-        self.socketio = SocketIO(self.app, async_mode="threading", ping_interval=1, **options)
+        self.socketio = SocketIO(self.app, async_mode="threading", ping_interval=0.2, **options)
 
     def add_pages(self):
         app = self.app
@@ -144,7 +144,7 @@ class Site:
             yield lambda event, *values: client.call(event, values or None, timeout=10)
         finally:
             client.emit("leave")
-            client.wait()
+            client.eio.wait()  # what wait() does, without the second for reconnecting
 
 
 @pytest.fixture(params=["SocketIO first", "Sessions first"])
