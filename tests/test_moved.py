@@ -138,17 +138,37 @@ def test_logins_at_once_all_succeed(manager, visitor):
     assert [dict(manager.open(each)) for each in ids] == [{"cart": ["tea"]}] * 4
 
 
-def test_a_login_of_a_session_that_was_ended_keeps_only_what_it_wrote(manager, visitor):
+@pytest.mark.parametrize("codec", [None, EncryptedCodec([KEY])])
+def test_a_login_of_a_session_that_was_ended_keeps_only_what_it_wrote(make_browser, any_store, codec):
+    browser = make_browser(any_store, codec=codec)
+    browser.get(lambda session: session.update(cart=["tea"]))
+
+    def view(session):
+        assert session["cart"] == ["tea"]
+        session.login("ann")
+        session["n"] = 1
+        end(browser, session.id)
+
+    assert browser.get(view).status_int == 200
+    assert browser.get(lambda session: (session.owner, dict(session))).result == ("ann", {"n": 1})
+
+
+def end(browser, session_id):
+    other = browser.middleware.manager.open(session_id)
+    other.flush()
+    other.save()
+
+
+def test_a_jobs_login_of_a_session_that_was_ended_is_interrupted(manager, visitor):
     session = manager.open(visitor)
     assert session["cart"] == ["tea"]
     session.login("ann")
-    session["n"] = 1
     other = manager.open(visitor)
     other.flush()
     other.save()
-    session.save()
-    assert dict(manager.open(session.id)) == {"n": 1}
-    assert manager.open(session.id).owner == "ann"
+    with pytest.raises(SessionInterrupted):
+        session.save()
+    assert manager.sessions("ann") == []
 
 
 def test_of_two_new_ids_at_once_the_second_does_nothing_unless_it_changed_something(manager, visitor):

@@ -219,6 +219,18 @@ class Changes(msgspec.Struct, eq=False):
         removed = self.removed.intersection(base)
         return Difference(texts, removed) if texts or removed else None
 
+    def changed_keys(self) -> set[str]:
+        """Return the keys that a commit would set or remove, and those whose value can no longer be kept."""
+        broken = set()
+        for key in self.live:
+            try:
+                self._settle(key)
+            except Exception:  # noqa: PERF203 -- one bad value does not hide the others
+                broken.add(key)
+        base = self.base
+        changed = {key for key, text in self.assigned.items() if base.get(key) != text}
+        return broken | changed | self.removed.intersection(base)
+
     def expectations(self, difference: Difference, is_guarded: Callable[[str], bool]) -> dict[str, str | None]:
         """Return, for each guarded key that was read and changed, the text it was read with."""
         changed = difference.set.keys() | difference.remove

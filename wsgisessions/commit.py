@@ -12,6 +12,7 @@ from .conflicts import Applied, apply_patch, check_size
 from .decision import (
     CHANGED,
     DELETE,
+    DELETE_ONLY,
     EMPTIED,
     EXPIRY,
     FAILED,
@@ -72,9 +73,9 @@ def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
         decision = decide(_known(exchange, current, difference, result))
         if decision.steps:
             _carry_out(exchange, current, decision, difference or Difference({}))
-        elif decision is INTERRUPT:
+        if decision is INTERRUPT:
             raise _interrupted()
-        elif decision is UNDELIVERABLE:
+        if decision in (UNDELIVERABLE, DELETE_ONLY):
             exchange.require_delivery("starting a new session")
         return current.told
 
@@ -101,10 +102,12 @@ def _know_what_changed(exchange: Exchange, current: RequestSession) -> None:
 
 
 def _drop_changes(current: RequestSession, result: Result) -> None:
+    keeps_id_change = current.changes_id and result is FAILED
+    if keeps_id_change:
+        current.changes_id = False
     tell_dropped(current)
-    changes_id = current.changes_id and result is FAILED
     current.undo()
-    current.changes_id = changes_id
+    current.changes_id = keeps_id_change
 
 
 def _known(exchange: Exchange, current: RequestSession, difference: Difference | None, result: Result) -> Known:
@@ -247,6 +250,8 @@ def _rename(exchange: Exchange, current: RequestSession, difference: Difference,
         has_moved = not is_marked_here or is_claimed(settings, stored.session_id)
         if has_moved:
             current.lose_id()
+        elif exchange.must_exist:
+            raise _interrupted()
         else:
             current.become_new()
         _create(exchange, current)

@@ -74,11 +74,11 @@ class FixedCookie(msgspec.Struct, frozen=True, eq=False, kw_only=True):
                 f" {remedies.secure}",
             )
         if self.path != "/" and not _path_matches(environ, self.path):
-            url = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+            # The URL is not shown: some hold tokens.
             yield Caution(
                 "cookie path",
-                f"the session cookie {self.name!r} has the Path {self.path!r} but is being set by the URL {url!r}:"
-                " browsers keep it, and do not send it back to this URL nor to any other outside that Path."
+                f"the session cookie {self.name!r} has the Path {self.path!r} but is being set by a URL outside that"
+                " Path: browsers keep it, and do not send it back to this URL nor to any other outside that Path."
                 f" {remedies.path}",
             )
         if self.domain is not None and not _domain_matches(_host_of(environ), self.domain):

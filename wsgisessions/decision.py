@@ -100,6 +100,7 @@ class Decision(Enum):
     )
     DELETE = ((Step.DELETE,), "removal cookie")
     DELETE_AND_CREATE = ((Step.DELETE, Step.CREATE), "new `Set-Cookie`")
+    DELETE_ONLY = ((Step.DELETE,), "an error in the log")
     MARK_DELETE_AND_CREATE = ((Step.LEAVE_MARK, Step.DELETE, Step.CREATE), "new `Set-Cookie`")
     INTERRUPT = ((), "400 `SessionInterrupted`")
     UNDELIVERABLE = ((), "an error in the log")
@@ -120,6 +121,7 @@ class Decision(Enum):
     RENAME_AND_DELETE_IF_EMPTY,
     DELETE,
     DELETE_AND_CREATE,
+    DELETE_ONLY,
     MARK_DELETE_AND_CREATE,
     INTERRUPT,
     UNDELIVERABLE,
@@ -164,7 +166,7 @@ def _decide_ended(known: Known) -> Decision:
     if known.change is not CHANGED and known.asked is not LOGIN:
         return DELETE
     if known.phase is not WAITING:
-        return UNDELIVERABLE
+        return DELETE_ONLY
     if known.presented is WELL_FORMED and (known.ending is CLEARED or known.asked is LOGIN):
         return MARK_DELETE_AND_CREATE
     return DELETE_AND_CREATE
@@ -173,6 +175,8 @@ def _decide_ended(known: Known) -> Decision:
 def _decide_stored(known: Known) -> Decision:
     """The store has the session."""
     if known.asked in (NEW_ID, LOGIN):
+        if known.phase is not WAITING:
+            return UNDELIVERABLE
         return RENAME if known.change is not EMPTIED else RENAME_AND_DELETE_IF_EMPTY
     if known.change is EMPTIED:
         return UPDATE_AND_DELETE_IF_EMPTY

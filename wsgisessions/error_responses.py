@@ -59,6 +59,7 @@ def error_response(error: BaseException) -> tuple[str, list[tuple[str, str]], by
     return status, headers, body
 
 
-def log_replacement(error: BaseException) -> None:
-    """Tell the log why a visitor did not get the app's response."""
-    _logger.error("the response was replaced, because of its session: %s", error, exc_info=error)
+def log_replacement(error: BaseException, lost: str = "") -> None:
+    """Tell the log why a visitor did not get the app's response, and the names of what was not saved."""
+    not_saved = f"; not saved: {lost}" if lost else ""
+    _logger.error("the response was replaced, because of its session: %s%s", error, not_saved, exc_info=error)

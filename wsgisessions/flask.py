@@ -20,14 +20,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response, got_request_exception, request
+from flask import Flask, Request, Response, got_request_exception, has_request_context, request
 from flask.sessions import SessionInterface, SessionMixin
 
 from .error_responses import ERROR_STATUSES
 from .errors import ConfigurationError
 from .expiry import OnInactivity
 from .flask_cookie import ConfiguredCookie
-from .flask_exchange import FlaskExchange, commit_detached
+from .flask_exchange import FlaskExchange, commit_detached, is_streamed
 from .manager import SessionManager
 from .middleware import SessionMiddleware
 from .request_state import Exchange
@@ -185,9 +185,7 @@ class Interface(SessionInterface):
         middleware, environ = self._middleware, request.environ
         exchange = self.exchange(environ)
         if isinstance(exchange, FlaskExchange):
-            is_mine = exchange.phase is WAITING and exchange.opened_by is not app
-            if is_mine and not _is_websocket(environ):
-                exchange.opened_by = app
+            if not _is_websocket(environ) and exchange.open(app):
                 return FlaskSession(exchange, app)
         elif exchange is not None and middleware.shared_session(environ) is not None:
             return FlaskSession(exchange, app)
@@ -216,9 +214,9 @@ class Interface(SessionInterface):
         if not app.config["SESSION_REFRESH_EACH_REQUEST"] and session.is_loaded and session.permanent:
             session.renews_on_read = False
         if isinstance(exchange, FlaskExchange):
-            # Flask's own error pages look streamed, for they are WSGI apps; but their length is known.
-            if not response.is_streamed or response.content_length is not None:
-                exchange.commit_in_flask(app, response)
+            if not is_streamed(response):
+                is_outermost = exchange.settings is self._middleware.manager.settings
+                exchange.commit_in_flask(app, response, is_outermost=is_outermost)
         elif not isinstance(exchange, MiddlewareResponse):
             commit_detached(exchange, response)
 
@@ -241,6 +239,9 @@ def _follow_logins(app: Flask) -> None:
 
 def _note_error(app: Flask, exception: Exception, **_: Any) -> None:
     """Keep an error that no handler of the app has answered, until Flask has made a page for it."""
-    exchange = getattr(app.session_interface, "exchange", lambda environ: None)(request.environ)
+    interface = app.session_interface
+    if not isinstance(interface, Interface) or not has_request_context():
+        return
+    exchange = interface.exchange(request.environ)
     if isinstance(exchange, FlaskExchange) and isinstance(exception, tuple(ERROR_STATUSES)):
         exchange.error = exception

@@ -33,8 +33,9 @@ def notice_fork() -> None:
 
 
 def _after_fork() -> None:
-    global _process
+    global _process, _noticing
     _process = os.getpid()
+    _noticing = threading.Lock()  # a thread of the parent may have held it
     for reference, method in tuple(_methods):
         living = reference()
         if living is not None:

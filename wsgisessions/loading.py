@@ -32,7 +32,7 @@ def load(exchange: Exchange, current: RequestSession) -> None:
         if seal is not None:
             current.become_stored(session_id, seal.open(record), seal)
             return
-        _logger.warning("a stored session is not encrypted by one of the codec's keys; the visitor gets a new one")
+        _logger.warning("a stored session is encrypted by none of the keys; the visitor gets a new one")
     for session_id in tried:
         mark = load_mark(settings, session_id)
         if mark is not None:

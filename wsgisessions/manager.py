@@ -17,6 +17,7 @@ from .session_ids import is_handle, is_well_formed
 from .session_info import SessionInfo
 from .stores.base import Store
 from .transports import Given
+from .unsaved import watch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,7 +49,9 @@ class SessionManager:
         """
         if session_id is not None and is_handle(session_id):
             raise SessionError("open() takes a session ID, the client's secret; got a handle, which tells no ID")
-        return Session(Exchange(self.settings, Given(session_id), {}, must_exist=session_id is not None))
+        exchange = Exchange(self.settings, Given(session_id), {}, must_exist=session_id is not None)
+        watch(exchange)
+        return Session(exchange)
 
     def commit(self, session: Session) -> None:
         """Write what changed in a session, as the table in docs/commit.md says; raises as `Session.save` does."""

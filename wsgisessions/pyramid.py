@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .middleware import SessionMiddleware
-from .response import Body, Headers, Response, is_ready
+from .response import Body, Headers, Response, close_quietly, is_ready
 from .session import Session, same_session
 from .states import WAITING
 from .stores.base import Store
@@ -78,10 +78,13 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
                 return
             kept_back.start_response(response.status, response.headerlist)
             replacement = kept_back.send_headers()
+            if replacement is not None:
+                close_quietly(response.app_iter)
+                response.app_iter = replacement
             response.status, response.headerlist = sent[-1]
             if replacement is not None:
-                response.app_iter = replacement
-            elif not is_ready(response.app_iter, request.environ):
+                return
+            if not is_ready(response.app_iter, request.environ):
                 response.app_iter, is_streamed = Body(response.app_iter, kept_back), True
 
         def finish(request: Request) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -45,7 +46,18 @@ if TYPE_CHECKING:
 
 _MOST_ENDED = 20
 
-_first_use = threading.Lock()
+# One for all requests, which need it for a moment only: a lock for each would cost those too that use no session.
+# Reentrant, for the garbage collector may run a finalizer that uses another session inside.
+_first_use = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _first_use
+    _first_use = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -67,9 +79,12 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
 
     def use(self) -> RequestSession:
         """Return what is known of the session; at the first use, that is what the client presents."""
+        if self.current is not None:
+            return self.current
+        current = RequestSession(self)
         with _first_use:
             if self.current is None:
-                self.current = RequestSession(self)
+                self.current = current
             return self.current
 
     def release_environ(self) -> None:
@@ -91,7 +106,7 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         if self.phase is not WAITING:
             raise SessionError(
                 f"{doing} needs a response header, and the headers have left already; do it before the"
-                " response's first chunk is sent"
+                " response's first chunk is sent, in Flask before its last after_request function ends"
             )
 
     def __repr__(self) -> str:
@@ -144,6 +159,7 @@ class RequestSession:
         "ending",
         "has_saved",
         "held_lock",
+        "is_watched",
         "lock",
         "new_expiry",
         "new_owner",
@@ -181,8 +197,8 @@ class RequestSession:
         self.told = NOTHING_TOLD
         self.held_lock: HeldLock | None = None
         self.has_saved = False
-        # Whether the log has been told what the request's failure drops.
-        self.was_told_dropped = False
+        # Whether the log has been told what the request's failure drops, and will be told what nobody saves.
+        self.was_told_dropped = self.is_watched = False
         # The well-formed IDs that were presented, the one that was found before the others, and those of them that
         # the client is to be given in a new form.
         self.presented = NOTHING_PRESENTED

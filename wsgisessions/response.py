@@ -20,7 +20,7 @@ from .error_responses import ERROR_STATUSES, error_response, log_replacement
 from .expiry import max_age
 from .request_state import Exchange
 from .states import ENDED, NOTHING_TOLD, REMOVED, REPLACED, SENT, WAITING
-from .unsaved import tell_abandoned
+from .unsaved import name_unsaved, watch
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -48,7 +48,7 @@ class Response(Exchange, kw_only=True, eq=False):
         if self.phase is not WAITING:
             # With exc_info after the headers have left, the server raises it; after an empty chunk they may not have
             # (PEP 3333, "Error Handling").
-            write = self.server_start_response(status, self.with_session_headers_if_possible(headers), exc_info)
+            write = self.server_start_response(status, self._with_session_headers_if_possible(headers), exc_info)
             self.status = status
             return write
         self.status = status
@@ -74,9 +74,9 @@ class Response(Exchange, kw_only=True, eq=False):
                 commit(self, FAILED if self.status[0] == "5" else SUCCEEDED)
                 headers = with_session_headers(self, headers)
             except Exception as error:
-                self.current.undo()  # of which the error tells
+                lost = self.undo()
                 self.abandon()
-                return self._replace(error)
+                return self._replace(error, lost)
         self.phase = SENT
         self.server_write = self.server_start_response(self.status, headers)
         return None
@@ -89,9 +89,14 @@ class Response(Exchange, kw_only=True, eq=False):
                 self.finish()
             elif self.current is None and self.status:
                 # Nothing to commit: what send_headers() does, in fewer steps.
+                self.phase = SENT
                 self.server_start_response(self.status, self.headers)
             else:
                 replacement = self.send_headers()
+            current = self.current
+            if current is not None and (current.changes.assigned or current.changes.removed or current.ended):
+                # A middleware around this one has used the session while it was given the headers.
+                self.finish()
         except BaseException:
             close_quietly(body)  # the server gets no body to close
             raise
@@ -111,34 +116,54 @@ class Response(Exchange, kw_only=True, eq=False):
         """Save nothing of an app that raised; return what the visitor is told, or None to raise on."""
         is_ours = isinstance(error, tuple(ERROR_STATUSES)) and self.phase is WAITING
         self.abandon()
-        return self._replace(error) if is_ours else None
+        if is_ours:
+            return self._replace(error)
+        self.release_environ()
+        return None
 
     def finish(self) -> None:
-        """Commit what was changed after the headers had left; a body that never began saves nothing."""
-        if self.phase is REPLACED:
-            return
-        if self.phase is WAITING or self.status[0] == "5":
+        """Commit what was changed after the headers had left, unless they told of a failure.
+
+        A body that never began saves nothing.
+        """
+        if self.phase is WAITING:
             self.abandon()
-            return
-        if self.current is not None:
-            try:
-                commit(self)
-            except Exception:
-                _logger.exception("changes made while the response was being sent could not be saved")
-        self.phase = ENDED
+        elif self.phase is not REPLACED:
+            self.phase = ENDED
+            if self.status[0] == "5":
+                self.drop_changes()
+            elif self.current is not None:
+                self._commit_late()
         self.release_environ()
+
+    def undo(self) -> str:
+        """Drop what could not be committed, and return its names."""
+        if self.current is None:
+            return ""
+        names = name_unsaved(self.current)
+        self.current.undo()
+        return names
+
+    def _commit_late(self) -> None:
+        try:
+            commit(self)
+        except Exception:
+            _logger.exception("changes made while the response was being sent could not be saved: %s", self.undo())
 
     def _send(self, chunk: bytes) -> None:
         if self.server_write is not None:
             self.server_write(chunk)
 
-    def with_session_headers_if_possible(self, headers: Headers) -> Headers:
-        """Return the same where that must not fail: without the session's, whose error is logged."""
+    def session_headers_if_possible(self) -> Headers:
+        """Return the session's headers where that must not fail: none if they cannot be written, which is logged."""
         try:
-            return with_session_headers(self, headers)
+            return session_headers(self)
         except Exception:
             _logger.exception("the session's headers could not be written; the response goes out without them")
-            return headers
+            return []
+
+    def _with_session_headers_if_possible(self, headers: Headers) -> Headers:
+        return headers if self.current is None else with_issued(self, headers, self.session_headers_if_possible())
 
     def abandon(self) -> None:
         """Send and save nothing more of the app's, but delete what was flushed."""
@@ -154,23 +179,27 @@ class Response(Exchange, kw_only=True, eq=False):
         except Exception:
             _logger.exception("a session could not be deleted after its request had failed")
 
-    def _replace(self, error: BaseException) -> list[bytes]:
+    def _replace(self, error: BaseException, lost: str = "") -> list[bytes]:
         self.phase = REPLACED
-        log_replacement(error)
+        log_replacement(error, lost)
         status, headers, body = error_response(error)
         # An ID that an earlier commit of this request has changed must reach the client all the same.
-        self.server_write = self.server_start_response(status, self.with_session_headers_if_possible(headers))
+        self.server_write = self.server_start_response(status, self._with_session_headers_if_possible(headers))
         return [] if self.environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
 
 def with_session_headers(exchange: Exchange, headers: Headers) -> Headers:
     """Return a response's headers with those of its session, once that is committed."""
-    if exchange.current is None:
-        return headers
-    ours = session_headers(exchange)
-    if ours and not _has(headers, "cache-control"):
-        ours.append(("Cache-Control", f'no-cache="{ours[0][0]}"'))
-    return _varying(headers, exchange.transport.vary) + ours
+    return headers if exchange.current is None else with_issued(exchange, headers, session_headers(exchange))
+
+
+def with_issued(exchange: Exchange, headers: Headers, issued: Headers) -> Headers:
+    """Return a response's headers with those of its session, which may be among them already."""
+    if issued:
+        issued = [header for header in issued if header not in headers]
+    if issued and not _has(headers, "cache-control"):
+        issued.append(("Cache-Control", f'no-cache="{issued[0][0]}"'))
+    return varying(headers, exchange.transport.vary) + issued
 
 
 def session_headers(exchange: Exchange) -> Headers:
@@ -238,9 +267,9 @@ class Body:
             self._response.release_environ()
 
     def __del__(self) -> None:
-        response = self._response
-        if response.current is not None and response.phase in (WAITING, SENT):
-            tell_abandoned(response.current)
+        # The app may still change its session when its own body is closed, by the collector.
+        if self._response.current is not None and self._response.phase in (WAITING, SENT):
+            watch(self._response)
 
 
 def _chunks(body: Iterable[bytes], response: Response) -> Iterator[bytes]:
@@ -293,7 +322,7 @@ def _has(headers: Headers, name: str) -> bool:
     return any(key.lower() == name for key, _ in headers)
 
 
-def _varying(headers: Headers, names: str) -> Headers:
+def varying(headers: Headers, names: str) -> Headers:
     """Return the headers with `names` in their Vary: in one field, since some caches read only the first."""
     for key, _ in headers:
         if key.lower() == "vary":

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
-from weakref import finalize
 
 from .commit import commit, would_write
 from .decision import SUCCEEDED, Result
@@ -19,8 +18,8 @@ from .locking import hold_lock
 from .owner_sessions import end_all, end_others
 from .owners import app_owner, check_owner, stored_owner
 from .request_state import Exchange, RequestSession
-from .states import CLEARED, ENDED, ENDED_BUT_USED, FLUSHED, UNLOADED, WAITING
-from .unsaved import tell_too_late
+from .states import CLEARED, ENDED, FLUSHED, REPLACED, UNLOADED, WAITING
+from .unsaved import watch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -408,7 +407,7 @@ class Session(MutableMapping[str, Any]):
         if current is None or current.state is UNLOADED:
             current = self._loaded()
         current.was_read = True
-        if self._exchange.phase is ENDED:
+        if self._exchange.phase is not WAITING:
             self._note_late_use()
         return current
 
@@ -420,10 +419,8 @@ class Session(MutableMapping[str, Any]):
 
     def _note_late_use(self) -> None:
         """See to it that what is changed after the end of the request, and never saved, is told."""
-        exchange = self._exchange
-        if exchange.phase is ENDED:
-            exchange.phase = ENDED_BUT_USED
-            finalize(exchange, tell_too_late, exchange.use())
+        if self._exchange.phase in (ENDED, REPLACED):
+            watch(self._exchange)
 
 
 def get_session(environ: WSGIEnvironment, environ_key: str = ENVIRON_KEY) -> Session:

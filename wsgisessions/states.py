@@ -10,14 +10,14 @@ class Phase(Enum):
 
     WAITING = auto()
     """Its headers are kept back, so the client can still be told of a new ID."""
+    COMMITTED = auto()
+    """Its session is committed, and its headers are complete; they have not left yet."""
     SENT = auto()
     """Its headers have left, and its body is on the way."""
     ENDED = auto()
     """It is over: what is changed now, only `Session.save()` commits."""
-    ENDED_BUT_USED = auto()
-    """The same, and a thread or a kept `Session` goes on using it."""
     REPLACED = auto()
-    """The app failed, or its response was replaced: nothing more of the app's is sent or saved."""
+    """The app failed before its headers left: nothing more of the app's is sent."""
 
 
 class Presented(Enum):
@@ -65,7 +65,7 @@ class Told(Enum):
 
 
 # The members by name: before CPython 3.12, `Phase.WAITING` costs as much as a call of a function.
-WAITING, SENT, ENDED, ENDED_BUT_USED, REPLACED = Phase
+WAITING, COMMITTED, SENT, ENDED, REPLACED = Phase
 NOTHING_PRESENTED, MALFORMED, WELL_FORMED = Presented
 UNLOADED, NEW, STORED, MOVED, GONE = RequestState
 NOT_ENDED, CLEARED, FLUSHED = Ending
