@@ -1,13 +1,17 @@
 """The middleware between any server and any app, as PEP 3333 has it."""
 
+import gc
 import io
 import sys
+import weakref
+from contextlib import suppress
 from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
 
 from wsgisessions import MemoryStore, SessionError, SessionManager, SessionMiddleware, get_session
+from wsgisessions.session import exchange_of
 
 OK = ("200 OK", [("Content-Type", "text/plain")])
 
@@ -459,3 +463,43 @@ def test_a_body_that_fails_at_once_is_closed():
     with pytest.raises(OSError, match="no data"):
         Server(app, validated=False).call(SERVER_SOFTWARE="Granian")
     assert body.closed == 1
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_page_of_a_server_error_keeps_its_body(writes):
+    def app(environ, start_response):
+        get_session(environ).get("a")
+        write = start_response("500 Oops", OK[1])
+        if writes:
+            write(b"one")
+        return [b"two"]
+
+    server = Server(app, validated=False)
+    assert b"".join(server.call()) == b"two"
+    assert server.events == (["headers", b"one"] if writes else ["headers"])
+
+
+@pytest.mark.parametrize("kind", ["list", "stream", "unclosed stream", "5xx stream", "failing app"])
+def test_a_request_that_is_over_waits_for_no_garbage_collector(kind):
+    def app(environ, start_response):
+        get_session(environ)["a"] = 1
+        if kind == "failing app":
+            raise ZeroDivisionError
+        start_response(*(("500 Oops", []) if kind == "5xx stream" else OK))
+        return [b"one"] if kind == "list" else iter([b"one"])
+
+    server = Server(app, validated=False)
+    environ = server.environ()
+    gc.disable()
+    try:
+        with suppress(ZeroDivisionError):
+            body = server.middleware(environ, lambda status, headers, exc_info=None: None)
+            list(body)
+            if kind != "unclosed stream" and hasattr(body, "close"):
+                body.close()
+            del body
+        exchange = weakref.ref(exchange_of(get_session(environ)))
+        environ.clear()
+        assert exchange() is None
+    finally:
+        gc.enable()

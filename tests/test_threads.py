@@ -1,11 +1,15 @@
 """Threads that are switched after almost every step find no torn session and lose nothing."""
 
+import gc
+import os
+import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from wsgisessions import MemoryStore, SessionManager, SQLiteStore, merge
+from wsgisessions import Cookie, MemoryStore, SessionManager, SQLiteStore, get_session, merge
 
 THREADS = 8
 
@@ -106,3 +110,79 @@ def test_a_lock_is_held_by_one(store):
 
     in_threads(visit)
     assert manager.open(session_id)["n"] == THREADS * 10
+
+
+def test_a_finalizer_may_use_its_session_while_another_one_is_first_used(make_browser):
+    class Collecting(Cookie):
+        def read(self, environ, limit):
+            gc.collect()  # as the collector may run at any time
+            return super().read(environ, limit)
+
+    browser = make_browser(transport=Collecting())
+    browser.get(lambda session: session.update(n=1))
+
+    class Stream:
+        def __init__(self, session):
+            self.session = session
+            self.chunks = self.made()
+
+        def made(self):
+            try:
+                yield b"one"
+                yield b"two"
+            finally:
+                self.session.pop("n", None)
+
+        def __iter__(self):
+            return self.chunks
+
+    def app(environ, start_response):
+        session = get_session(environ)
+        start_response("200 OK", [])
+        return Stream(session)
+
+    def abandon_and_visit():
+        browser.view = app
+        next(browser.middleware({"HTTP_COOKIE": browser.cookie}, lambda status, headers, exc_info=None: None))
+        browser.get(dict)
+
+    thread = threading.Thread(target=abandon_and_visit, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_is_forked_while_a_session_is_first_used_can_use_others():
+    code = """
+import os, signal, threading
+from wsgisessions import Cookie, MemoryStore, SessionMiddleware, get_session
+
+is_reading, may_go_on = threading.Event(), threading.Event()
+
+class Slow(Cookie):
+    def read(self, environ, limit):
+        if "slow" in environ:
+            is_reading.set()
+            may_go_on.wait(10)
+        return super().read(environ, limit)
+
+def app(environ, start_response):
+    len(get_session(environ))
+    start_response("200 OK", [])
+    return []
+
+app = SessionMiddleware(app, MemoryStore(), transport=Slow())
+thread = threading.Thread(target=app, args=[{"slow": True}, lambda *arguments: None])
+thread.start()
+is_reading.wait(10)
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    app({}, lambda *arguments: None)
+    os._exit(0)
+may_go_on.set()
+thread.join()
+raise SystemExit(os.waitpid(child, 0)[1])
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

@@ -2,13 +2,24 @@
 
 import gc
 import logging
+import logging.handlers
+import queue
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
-from wsgisessions import EncodeError, SessionError, SessionInterrupted, SessionManager, get_session
+from wsgisessions import (
+    EncodeError,
+    JSONCodec,
+    SessionError,
+    SessionInterrupted,
+    SessionManager,
+    StoreUnavailable,
+    get_session,
+)
 
 OK = ("200 OK", [("Content-Type", "text/plain")])
 
@@ -18,6 +29,9 @@ def told(caplog):
     """Return a function that gives the warnings of the log since the last call."""
 
     def told():
+        for thread in threading.enumerate():
+            if thread.name == "wsgisessions log":
+                thread.join()
         warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         caplog.clear()
         return warnings
@@ -214,6 +228,194 @@ def test_a_body_that_is_neither_read_nor_closed_says_what_is_lost(visitor, told,
     (warning,) = told()
     assert ("'late'" if chunks_read else "'before'") in warning
     assert "neither read to its end nor closed" in warning
+
+
+def test_what_an_abandoned_body_changes_when_it_is_collected_is_told(visitor, told):
+    def app(environ, start_response):
+        session = get_session(environ)
+        start_response(*OK)
+
+        def body():
+            try:
+                yield b"one"
+                yield b"two"
+            finally:
+                session["given_up"] = True
+
+        return body()
+
+    visitor.view = app
+    next(visitor.middleware(environ_of(visitor), lambda status, headers, exc_info=None: None))
+    gc.collect()
+    (warning,) = told()
+    assert "'given_up'" in warning
+
+
+def test_a_logout_of_an_abandoned_body_is_told(visitor, told):
+    def app(environ, start_response):
+        get_session(environ).logout()
+        start_response(*OK)
+        return iter([b"one"])
+
+    visitor.view = app
+    visitor.middleware(environ_of(visitor), lambda status, headers, exc_info=None: None)
+    gc.collect()
+    (warning,) = told()
+    assert "session.flush()" in warning
+
+
+@pytest.mark.parametrize("fails", ["5xx", "exception"])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(lambda session: session.update(late=1), "'late'"), (lambda session: session.flush(), "session.flush()")],
+)
+def test_what_a_thread_changes_after_a_request_that_failed_is_told(visitor, told, fails, change, named):
+    sessions = []
+
+    def view(session):
+        sessions.append(session)
+        session["n"]
+        if fails == "exception":
+            raise ZeroDivisionError
+
+    with suppress(ZeroDivisionError):
+        visitor.get(view, status="500 Oops")
+    assert told() == []
+    change(sessions.pop())
+    gc.collect()
+    (warning,) = told()
+    assert named in warning
+
+
+def test_what_is_used_between_the_end_and_close_is_told_once(visitor, told):
+    sessions = []
+
+    class Body:
+        def __init__(self, session):
+            sessions.append(session)
+
+        def __iter__(self):
+            yield b"one"
+
+        def close(self):
+            sessions[0].get("n")
+
+    def app(environ, start_response):
+        start_response(*OK)
+        return Body(get_session(environ))
+
+    visitor.run(app)
+    sessions.pop()["late"] = True
+    gc.collect()
+    assert len(told()) == 1
+
+
+def test_a_late_commit_that_fails_is_told_once_with_the_names(visitor, told, monkeypatch):
+    def fail(id_hash, patch):
+        raise StoreUnavailable("down")
+
+    def app(environ, start_response):
+        session = get_session(environ)
+        start_response(*OK)
+        yield b"one"
+        session["late"] = "a secret"
+        monkeypatch.setattr(visitor.store, "update", fail)
+
+    visitor.run(app)
+    (error,) = told()
+    assert "could not be saved: 'late'" in error
+
+
+def test_a_commit_that_fails_names_what_is_lost(visitor, told, monkeypatch):
+    def fail(id_hash, patch):
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(visitor.store, "update", fail)
+    visitor.get(lambda session: session.update(n=2))
+    (error,) = told()
+    assert "not saved: 'n'" in error
+
+
+def test_what_a_middleware_around_changes_while_it_is_given_the_headers_is_saved(visitor):
+    environ = environ_of(visitor)
+
+    def start_response(status, headers, exc_info=None):
+        get_session(environ)["status"] = status
+
+    visitor.view = lambda environ, start_response: get_session(environ)["n"] and start_response(*OK) and [b""]
+    visitor.middleware(environ, start_response)
+    assert visitor.get(dict).result == {"n": 1, "items": [], "status": "200 OK"}
+
+
+def test_a_session_that_a_middleware_around_starts_with_the_headers_is_refused(browser):
+    environ = environ_of(browser)
+
+    def start_response(status, headers, exc_info=None):
+        with pytest.raises(SessionError, match="headers have left"):
+            get_session(environ)["status"] = status
+
+    browser.view = lambda environ, start_response: start_response(*OK) or [b""]
+    browser.middleware(environ, start_response)
+
+
+def test_a_job_that_never_saves_is_told(visitor, told):
+    session = SessionManager(visitor.store).open(visitor.session_id)
+    session["lost"] = 1
+    del session
+    gc.collect()
+    (warning,) = told()
+    assert "'lost'" in warning
+
+
+def test_what_cannot_be_told_does_not_keep_a_logout_from_happening(make_browser, told):
+    class Codec(JSONCodec):
+        def encode(self, value):
+            if value == ["bad"]:
+                raise RuntimeError("a codec's bug")
+            return super().encode(value)
+
+    browser = make_browser(codec=Codec())
+    browser.get(lambda session: (session.login("ann"), session.update(items=[])))
+
+    def view(session):
+        session.flush()
+        session["items"] = items = []
+        items.append("bad")
+
+    browser.get(view, status="500 Oops")
+    assert browser.middleware.manager.sessions("ann") == []
+    (warning,) = told()
+    assert "'items'" in warning
+
+
+def test_a_log_handler_that_is_not_reentrant_does_not_hang(visitor, told):
+    class Queue(queue.Queue):
+        def _put(self, record):
+            gc.collect()  # as the collector may run at any time
+            super()._put(record)
+
+    def app(environ, start_response):
+        get_session(environ)["late"] = True
+        start_response(*OK)
+        environ["app.stream"] = iter([b"one"])
+        return environ["app.stream"]
+
+    handler = logging.handlers.QueueHandler(Queue())
+    logger = logging.getLogger("wsgisessions")
+    logger.addHandler(handler)
+    try:
+        visitor.view = app
+        environ = environ_of(visitor)
+        environ["kept"] = visitor.middleware(environ, lambda status, headers, exc_info=None: None)
+        del environ
+        thread = threading.Thread(target=logger.warning, args=["anything"], daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        gc.collect()
+        assert any("'late'" in warning for warning in told())
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_body_that_is_read_to_its_end_and_not_closed_is_saved(visitor, told):

@@ -85,27 +85,35 @@ class FlaskExchange(MiddlewareResponse, kw_only=True, eq=False):
             status, headers, body = error_response(error)
             _replace(response, Response(body, status, headers))
         if self.phase is WAITING:
-            if is_outermost:
-                self.phase = COMMITTED
-            if self.current is not None:
-                self._commit(app, response)
+            try:
+                if self.current is not None:
+                    self._commit(app, response)
+            finally:
+                if is_outermost:
+                    self.phase = COMMITTED
         if self.current is not None:
             set_headers(response, with_issued(self, list(response.headers), self.issued))
 
     def _commit(self, app: Flask, response: Response) -> None:
-        phase, self.phase = self.phase, WAITING  # the response can still carry a new ID
         try:
             commit(self, result_of(response))
             self.issued = session_headers(self)
         except Exception as error:
             lost = self.undo()
             self.drop_changes()
-            self.phase = phase
             self.issued = self.session_headers_if_possible()
             answer = app.make_response(app.handle_user_exception(error))
             log_replacement(error, lost)
             _replace(response, answer)
-        self.phase = phase
+            self._commit_of_handler()
+
+    def _commit_of_handler(self) -> None:
+        """Commit what an error handler has written, such as a message for the next page; once only."""
+        try:
+            commit(self)
+        except Exception as error:
+            log_replacement(error, self.undo())
+        self.issued = self.session_headers_if_possible()
 
 
 def is_streamed(response: Response) -> bool:

@@ -267,9 +267,12 @@ class Body:
             self._response.release_environ()
 
     def __del__(self) -> None:
-        # The app may still change its session when its own body is closed, by the collector.
-        if self._response.current is not None and self._response.phase in (WAITING, SENT):
-            watch(self._response)
+        # Neither read to its end nor closed. The app's own body is closed next, and may still use the session.
+        response = self._response
+        if response.phase in (WAITING, SENT):
+            response.phase = ENDED
+            if response.current is not None:
+                watch(response)
 
 
 def _chunks(body: Iterable[bytes], response: Response) -> Iterator[bytes]:

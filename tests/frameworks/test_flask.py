@@ -8,10 +8,13 @@ import pytest
 from flask import (
     Blueprint,
     Flask,
+    abort,
     current_app,
     flash,
     get_flashed_messages,
     got_request_exception,
+    redirect,
+    request,
     request_finished,
     session,
     stream_with_context,
@@ -24,6 +27,7 @@ from wsgisessions import (
     MemoryStore,
     OnInactivity,
     SessionConflict,
+    SessionError,
     SessionManager,
     SessionTooLarge,
     StoreUnavailable,
@@ -38,9 +42,21 @@ def clock():
     return ManualClock(datetime.now(timezone.utc))
 
 
+class Memory(MemoryStore):
+    """Remembers what was created."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.created = []
+
+    def create(self, id_hash, record):
+        self.created.append(id_hash)
+        return super().create(id_hash, record)
+
+
 @pytest.fixture
 def memory(clock):
-    return MemoryStore(clock=clock)
+    return Memory(clock=clock)
 
 
 @pytest.fixture
@@ -760,3 +776,226 @@ def test_changes_that_an_error_drops_are_told_by_name(app, client, caplog):
     assert "'value'" in told[0].getMessage()
     assert "session.save()" in told[0].getMessage()
     assert "a secret" not in told[0].getMessage()
+
+
+def test_what_an_error_handler_writes_for_the_next_page_is_saved(app, client, memory):
+    update = memory.update
+
+    def fail_once(id_hash, patch):
+        memory.update = update
+        raise StoreUnavailable("down")
+
+    @app.errorhandler(StoreUnavailable)
+    def ask_again(error):
+        flash("Please try again")
+        return redirect("/flashed")
+
+    @app.get("/flashed")
+    def flashed():
+        return " ".join(get_flashed_messages())
+
+    with client.session_transaction() as transaction:
+        transaction["value"] = "before"
+    memory.update = fail_once
+    assert client.get("/set/x", follow_redirects=True).text == "Please try again"
+    assert client.get("/get").text == "before"
+
+
+def test_an_answer_of_an_error_handler_has_nothing_of_the_page_that_it_replaces(app, failing):
+    closed = []
+
+    @app.get("/file")
+    def file():
+        session["value"] = "x"
+        response = app.make_response("never seen")
+        response.headers.update({"X-Sendfile": "/secret", "Vary": "Origin", "Cache-Control": "public, max-age=60"})
+        response.set_cookie("seen", "yes")
+        return response
+
+    @app.errorhandler(StoreUnavailable)
+    def ours(error):
+        response = app.make_response(("sorry", 503, {"Vary": "Accept"}))
+        response.call_on_close(lambda: closed.append("answer"))
+        return response
+
+    with failing.get("/file") as response:
+        assert (response.status_code, response.text) == (503, "sorry")
+        assert "X-Sendfile" not in response.headers
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers.getlist("Set-Cookie") == []
+        assert set(response.headers["Vary"].split(", ")) == {"Accept", "Origin", "Cookie"}
+    assert closed == ["answer"]
+
+
+@pytest.mark.parametrize("act", ["cycle_id", "login", "start"])
+def test_what_comes_too_late_for_a_cookie_is_refused_in_its_line(app, client, act):
+    refused = []
+
+    def late(sender, response):
+        try:
+            if act == "start":
+                session["value"] = 1
+            else:
+                getattr(session, act)(*(["ann"] if act == "login" else []))
+        except SessionError as error:
+            refused.append(str(error))
+
+    if act != "start":
+        client.get("/set/x")
+    before = client.get_cookie("session")
+    with request_finished.connected_to(late, app):
+        client.get("/untouched")
+    assert "after_request" in refused[0]
+    assert client.get_cookie("session") == before
+    if act != "start":
+        assert client.get("/get").text == "x"
+
+
+def test_a_streamed_error_page_has_the_cookie_of_an_id_that_was_changed_before(app, client):
+    app.testing = False
+
+    @app.get("/login")
+    def login():
+        session.login("ann")
+        return "never seen"
+
+    @app.errorhandler(500)
+    def page(error):
+        return app.response_class(iter(["sorry"]), status=500)
+
+    def fail(sender, response):
+        raise ZeroDivisionError
+
+    with client.session_transaction() as transaction:
+        transaction["value"] = "x"
+    with request_finished.connected_to(fail, app):
+        assert client.get("/login").text == "sorry"
+    assert client.get("/get").text == "x"
+    with client.session_transaction() as transaction:
+        assert transaction.owner == "ann"
+
+
+def test_a_wrapper_that_answers_in_flasks_place_has_the_cookie(memory):
+    app = Flask(__name__)
+
+    @app.get("/")
+    def index():
+        session["value"] = "x"
+        return "never seen"
+
+    flask_itself = app.wsgi_app
+
+    def wrapper(environ, start_response):
+        b"".join(flask_itself(environ, lambda status, headers, exc_info=None: None))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"another page"]
+
+    app.wsgi_app = wrapper
+    Sessions(app, memory)
+    response = app.test_client().get("/")
+    assert response.text == "another page"
+    assert "Set-Cookie" in response.headers
+    assert len(memory.created) == 1
+
+
+def two_apps(memory):
+    apps = []
+    for name in ("first", "second"):
+        app = Flask(name)
+        Sessions(app, memory)
+
+        @app.get(f"/{name}")
+        def page(name=name):
+            session[name] = True
+            return dict(session)
+
+        apps.append(app)
+    return apps
+
+
+def test_two_apps_for_one_request_share_its_session(memory):
+    first, second = two_apps(memory)
+
+    @first.get("/both")
+    def both():
+        session["first"] = True
+        return first.response_class.from_app(second, {**request.environ, "PATH_INFO": "/second"})
+
+    client = first.test_client()
+    response = client.get("/both")
+    assert response.json == {"first": True, "second": True}
+    assert len(response.headers.getlist("Set-Cookie")) == 1
+    assert client.get("/first").json == {"first": True, "second": True}
+    assert len(memory.created) == 1
+
+
+def test_of_two_apps_that_are_tried_in_turn_the_second_one_commits(memory):
+    first, second = two_apps(memory)
+    inner = first.wsgi_app.app
+
+    def in_turn(environ, start_response):
+        answers = []
+
+        def remember(status, headers, exc_info=None):
+            answers[:] = [status, headers]
+            return lambda data: None
+
+        body = inner(environ, remember)
+        list(body)
+        if answers[0].startswith("404"):
+            return second.wsgi_app(environ, start_response)
+        return start_response(*answers) and body
+
+    first.wsgi_app.app = in_turn
+    client = first.test_client()
+    assert client.get("/second").json == {"second": True}
+    assert client.get("/second").json == {"second": True}
+    assert len(memory.created) == 1
+
+
+def test_a_library_that_makes_error_pages_itself_keeps_them(memory):
+    class JSONApp(Flask):
+        def handle_exception(self, error):  # as Flask-RESTful does
+            got_request_exception.send(self, exception=error)
+            return self.finalize_request(({"message": "api"}, 500), from_error_handler=True)
+
+    app = JSONApp(__name__)
+    Sessions(app, memory)
+
+    @app.get("/")
+    def index():
+        raise StoreUnavailable("down")
+
+    response = app.test_client().get("/")
+    assert (response.status_code, response.json) == (500, {"message": "api"})
+
+
+def test_an_error_may_be_signalled_outside_a_request(app):
+    got_request_exception.send(app, exception=StoreUnavailable("down"))
+
+
+def test_a_stream_of_a_known_length_may_start_a_session(app, client):
+    @app.get("/stream")
+    def stream():
+        def chunks():
+            session["value"] = "x"
+            yield "abc"
+
+        return app.response_class(stream_with_context(chunks()), headers={"Content-Length": "3"})
+
+    assert client.get("/stream").text == "abc"
+    assert client.get("/get").text == "x"
+
+
+def test_an_error_page_in_a_list_keeps_its_body(memory):
+    app = Flask(__name__)
+    inner = app.wsgi_app
+    app.wsgi_app = lambda environ, start_response: [b"".join(inner(environ, start_response))]
+    Sessions(app, memory)
+
+    @app.get("/fails")
+    def fails():
+        session["value"] = "x"
+        abort(500)
+
+    assert "Internal Server Error" in app.test_client().get("/fails").text
