@@ -230,6 +230,7 @@ EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))
         OnInactivity(timedelta.max, absolute=timedelta.max),
         OnInactivity(HOUR * 10**8, absolute=timedelta.max),
         OnSessionEnd(timedelta.max),
+        OnInactivity(datetime(9999, 6, 1) - datetime(2030, 1, 1)),
         *(AtDateTime(datetime.max.replace(tzinfo=zone)) for zone in (EAST, timezone.utc, WEST)),
     ],
 )

@@ -594,3 +594,19 @@ def test_a_server_that_refuses_the_headers_gets_no_second_answer(failing):
     with pytest.raises(Explosion):
         failing.middleware({"REQUEST_METHOD": "GET"}, refuse)
     assert started == ["200 OK"]
+
+
+def test_a_file_that_no_server_gets_is_closed(failing):
+    body = Body(fails=False)
+
+    def refuse(status, headers, exc_info=None):
+        raise Explosion("bad header")
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return body
+
+    failing.view = app
+    with pytest.raises(Explosion):
+        failing.middleware({"REQUEST_METHOD": "GET", "wsgi.file_wrapper": Body}, refuse)
+    assert body.closed == 1

@@ -15,6 +15,7 @@ from wsgisessions import (
     EncryptedCodec,
     MemoryStore,
     OnInactivity,
+    Record,
     SessionInterrupted,
     SessionManager,
     SessionMiddleware,
@@ -211,6 +212,32 @@ def test_a_mark_ends_by_itself(make_browser, clock):
     browser.get(lambda session: session.update(n=2), cookie=old)
     assert browser.cookie not in ("", old)
     assert browser.get(dict).result == {"n": 2}
+
+
+def test_a_mark_that_cannot_be_claimed_does_not_undo_the_move(manager, any_store, visitor, monkeypatch, caplog):
+    leave_mark_of_a_rival(manager, visitor)
+
+    def fail(id_hash, patch):
+        raise StoreUnavailable("down")
+
+    session = manager.open(visitor)
+    assert session["cart"] == ["tea"]
+    session.login("ann")
+    monkeypatch.setattr(any_store, "update", fail)
+    session.save()
+    monkeypatch.undo()
+    assert manager.open(session.id).owner == "ann"
+    assert "could not be claimed" in caplog.text
+
+
+def leave_mark_of_a_rival(manager, visitor):
+    """Do what a rival has done that has left its mark and not moved the session yet."""
+    now = manager.settings.clock()
+    mark = Record({"wsgisessions.moved": '"marked"'}, now, now, now + timedelta(seconds=10))
+    id_hash = moved_hash(SessionID(visitor).id_hash)
+    if manager.settings.encryption is not None:
+        mark = manager.settings.encryption.new_seal().close(id_hash, mark)
+    manager.store.create(id_hash, mark)
 
 
 def test_a_mark_is_taken_back_when_the_rename_fails(manager, any_store, visitor, monkeypatch):

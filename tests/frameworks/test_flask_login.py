@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from flask import Flask, current_app, flash, get_flashed_messages, request, session
+from flask import Flask, current_app, flash, get_flashed_messages, request, request_finished, session
 
 from wsgisessions import MemoryStore, SessionInterrupted, SessionManager
 from wsgisessions.flask import Sessions
@@ -89,6 +89,10 @@ def make_app(store, **options):
     @app.get("/me")
     def me():
         return str(flask_login.current_user.get_id())
+
+    @app.get("/static-page")
+    def static_page():
+        return "for everybody"
 
     @app.get("/fresh")
     def fresh():
@@ -239,6 +243,23 @@ def test_who_was_signed_in_before_the_option_stays_so_and_can_be_signed_out_ever
     assert visitor.cart() == ["tea"]
     assert visitor.get("/sign-out-everywhere").text == "1"
     assert visitor.user() == "None"
+
+
+def test_a_look_at_the_user_when_the_response_is_finished_binds_nobody_and_signs_nobody_out(memory):
+    before = Visitor(make_app(memory), memory)
+    before.get("/login/1")
+    app = make_app(memory, flask_login=True)
+    visitor = Visitor(app, memory)
+    visitor.session_id = before.session_id
+
+    def audit(sender, response):
+        assert flask_login.current_user.is_authenticated
+
+    with request_finished.connected_to(audit, app):
+        visitor.get("/static-page")
+    assert visitor.session_id == before.session_id
+    assert visitor.user() == "1"
+    assert visitor.stored().owner == "1"
 
 
 def test_two_requests_at_once_of_who_was_signed_in_before_the_option(memory):

@@ -353,3 +353,26 @@ def test_the_cookie_fits_the_request_and_warns_once_where_it_cannot(store, caplo
     assert len(messages) == 2
     assert "Path '/shop'" in messages[0]
     assert "Domain 'example.org'" in messages[1]
+
+
+def test_a_body_that_is_replaced_is_closed_and_its_length_is_that_of_the_answer(store):
+    closed = []
+
+    class Body:
+        def __iter__(self):
+            yield b"one"
+
+        def close(self):
+            closed.append(True)
+
+    def fail(id_hash, record):
+        raise StoreUnavailable("down")
+
+    def view(request):
+        request.session["n"] = 1
+        return Response(app_iter=Body())
+
+    store.create = fail
+    response = Site(store).get(view, status=503)
+    assert closed == [True]
+    assert response.headers["Content-Length"] == str(len(response.body))
