@@ -75,7 +75,7 @@ def commit(exchange: Exchange, result: Result = SUCCEEDED) -> Told:
             _carry_out(exchange, current, decision, difference or Difference({}))
         if decision is INTERRUPT:
             raise _interrupted()
-        if decision in (UNDELIVERABLE, DELETE_ONLY):
+        if decision is UNDELIVERABLE or decision is DELETE_ONLY:
             exchange.require_delivery("starting a new session")
         return current.told
 

@@ -89,14 +89,18 @@ class Response(Exchange, kw_only=True, eq=False):
                 self.finish()
             elif self.current is None and self.status:
                 # Nothing to commit: what send_headers() does, in fewer steps.
-                self.phase = SENT
+                self.phase = ENDED
                 self.server_start_response(self.status, self.headers)
+                if self.current is not None:
+                    self.finish()
             else:
                 replacement = self.send_headers()
-            current = self.current
-            if current is not None and (current.changes.assigned or current.changes.removed or current.ended):
-                # A middleware around this one has used the session while it was given the headers.
-                self.finish()
+                current = self.current
+                if current is not None and self.phase is SENT:
+                    self.phase = ENDED
+                    if current.changes.assigned or current.changes.removed or current.ended:
+                        # A middleware around this one has used the session while it was given the headers.
+                        self.finish()
         except BaseException:
             close_quietly(body)  # the server gets no body to close
             raise
@@ -107,7 +111,6 @@ class Response(Exchange, kw_only=True, eq=False):
                 kept[name] = environ[name]
         self.environ = kept
         if self.phase is not REPLACED:
-            self.phase = ENDED
             return body
         close_quietly(body)
         return replacement or []
@@ -190,13 +193,15 @@ class Response(Exchange, kw_only=True, eq=False):
 
 def with_session_headers(exchange: Exchange, headers: Headers) -> Headers:
     """Return a response's headers with those of its session, once that is committed."""
-    return headers if exchange.current is None else with_issued(exchange, headers, session_headers(exchange))
+    if exchange.current is None:
+        return headers
+    issued = session_headers(exchange)
+    return with_issued(exchange, headers, issued) if issued else varying(headers, exchange.transport.vary)
 
 
 def with_issued(exchange: Exchange, headers: Headers, issued: Headers) -> Headers:
     """Return a response's headers with those of its session, which may be among them already."""
-    if issued:
-        issued = [header for header in issued if header not in headers]
+    issued = [header for header in issued if header not in headers]
     if issued and not _has(headers, "cache-control"):
         issued.append(("Cache-Control", f'no-cache="{issued[0][0]}"'))
     return varying(headers, exchange.transport.vary) + issued
