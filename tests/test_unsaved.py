@@ -36,6 +36,8 @@ def told(caplog):
         caplog.clear()
         return warnings
 
+    gc.collect()  # what other tests have left
+    told()
     return told
 
 

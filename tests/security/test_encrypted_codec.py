@@ -96,7 +96,7 @@ def test_a_whole_session_moved_to_another_id_is_a_new_one(manager, store, caplog
     store.update(SessionID(attacker).id_hash, Patch(set=victim.fields))
     session = manager.open(attacker)
     assert len(session) == 0
-    assert "not encrypted by one of the codec's keys" in caplog.text
+    assert "is encrypted by none of the keys" in caplog.text
     assert attacker not in caplog.text
     assert SessionID(attacker).id_hash not in caplog.text
 
