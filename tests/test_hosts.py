@@ -3,6 +3,7 @@
 import gc
 import gzip
 import logging
+import threading
 
 import hosts
 import pytest
@@ -44,7 +45,17 @@ def stored(store):
 def log(caplog):
     """Return what the package has told the log."""
     caplog.set_level(logging.INFO, "wsgisessions")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "wsgisessions"]
+
+    def told():
+        for thread in threading.enumerate():
+            if thread.name == "wsgisessions log":
+                thread.join()
+        return [record.getMessage() for record in caplog.records if record.name == "wsgisessions"]
+
+    gc.collect()  # what other tests have left
+    told()
+    caplog.clear()
+    return told
 
 
 class Chunks:

@@ -5,6 +5,7 @@ With a real server and a real client, over a websocket and by long polling.
 
 import gc
 import logging
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -175,7 +176,17 @@ def site(order):
 def log(caplog):
     """Return what the package has told the log."""
     caplog.set_level(logging.INFO, "wsgisessions")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "wsgisessions"]
+
+    def told():
+        for thread in threading.enumerate():
+            if thread.name == "wsgisessions log":
+                thread.join()
+        return [record.getMessage() for record in caplog.records if record.name == "wsgisessions"]
+
+    gc.collect()  # what other tests have left
+    told()
+    caplog.clear()
+    return told
 
 
 # --- one session for events and pages
