@@ -24,6 +24,8 @@ from .states import COMMITTED, SENT, WAITING
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
+_SERVER_ERRORS = 500
+
 _OF_THE_CONTENT = (
     *("Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Range", "Content-MD5"),
     *("Content-Disposition", "Content-Location", "Accept-Ranges", "ETag", "Last-Modified", "Cache-Control", "Expires"),
@@ -133,7 +135,7 @@ def commit_detached(exchange: Exchange, response: Response) -> None:
 
 def result_of(response: Response) -> Result:
     """Return what became of the app, by the status of its response."""
-    return FAILED if response.status_code >= InternalServerError.code else SUCCEEDED
+    return FAILED if response.status_code >= _SERVER_ERRORS else SUCCEEDED
 
 
 def set_headers(response: Response, headers: Headers) -> None:
