@@ -271,7 +271,8 @@ class RedisCluster(Group):
         for master, replica in zip(self.servers[:3], self.servers[3:], strict=True):
             replica.run("CLUSTER", "REPLICATE", master.run("CLUSTER", "MYID"))
         wait_until(lambda: all(self.info(server, "state") == "ok" for server in self.servers))
-        wait_until(lambda: all(replica_is_linked(server) for server in self.servers[3:]))
+        for master, replica in zip(self.servers[:3], self.servers[3:], strict=True):
+            wait_for_stream(master, replica)
 
     @staticmethod
     def info(server, name):
@@ -299,16 +300,20 @@ class RedisSentinel(Group):
         # A sentinel that the machine has kept waiting for 2 seconds judges nothing for 30, and again and again on a
         # busy one.
         self.servers[2].run("SENTINEL", "DEBUG", "TILT-TRIGGER", 3_600_000)
-        wait_until(lambda: replica_is_linked(self.servers[1]))
-        # A master streams its writes to a replica only from that one's first acknowledgement on.
-        self.servers[0].run("SET", "streams", "1")
-        wait_until(lambda: self.servers[1].run("GET", "streams"))
+        wait_for_stream(*self.servers[:2])
         # The sentinel learns of replicas from the master, every ten seconds at first.
         wait_until(lambda: self.servers[2].run("SENTINEL", "REPLICAS", "main"))
 
 
-def replica_is_linked(server):
-    return server.run("INFO", "replication").get("master_link_status") == "up"
+def wait_for_stream(master, replica):
+    """Wait until a master's writes reach its replica, which is from that one's first acknowledgement on."""
+    wait_until(lambda: replica.run("INFO", "replication").get("master_link_status") == "up")
+    master.run("FLUSHALL")  # a write that every node of a cluster may be asked for
+    wait_until(lambda: has_acknowledged(master.run("INFO", "replication")))
+
+
+def has_acknowledged(replication):
+    return replication.get("slave0", {}).get("offset") == replication["master_repl_offset"] > 0
 
 
 def wait_until(holds, seconds=30):
