@@ -1,7 +1,10 @@
 """What many tests use: stores, one that remembers its commands among them, and a browser that speaks bare WSGI."""
 
+import gc
+import logging
 import os
 import secrets
+import threading
 from wsgiref.validate import validator
 
 import pytest
@@ -128,6 +131,23 @@ class Browser:
 def clock():
     """Return a clock to set by hand."""
     return ManualClock()
+
+
+@pytest.fixture
+def log(caplog):
+    """Return a function that gives what the package has told the log in this test."""
+    caplog.set_level(logging.INFO, "wsgisessions")
+
+    def told():
+        for thread in threading.enumerate():
+            if thread.name == "wsgisessions log":
+                thread.join()
+        return [record.getMessage() for record in caplog.records if record.name == "wsgisessions"]
+
+    gc.collect()  # what other tests have left
+    told()
+    caplog.clear()
+    return told
 
 
 @pytest.fixture

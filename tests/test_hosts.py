@@ -2,8 +2,6 @@
 
 import gc
 import gzip
-import logging
-import threading
 
 import hosts
 import pytest
@@ -13,6 +11,8 @@ from werkzeug.wrappers import Response
 
 from wsgisessions import SessionManager, SessionMiddleware, SQLiteStore, get_session
 from wsgisessions.flask import Sessions
+
+pytestmark = pytest.mark.usefixtures("log")
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -39,23 +39,6 @@ def serve(store):
 def stored(store):
     """Return a function that tells what the store has for a cookie."""
     return lambda cookie: dict(SessionManager(store).open(cookie.partition("=")[2]))
-
-
-@pytest.fixture(autouse=True)
-def log(caplog):
-    """Return what the package has told the log."""
-    caplog.set_level(logging.INFO, "wsgisessions")
-
-    def told():
-        for thread in threading.enumerate():
-            if thread.name == "wsgisessions log":
-                thread.join()
-        return [record.getMessage() for record in caplog.records if record.name == "wsgisessions"]
-
-    gc.collect()  # what other tests have left
-    told()
-    caplog.clear()
-    return told
 
 
 class Chunks:

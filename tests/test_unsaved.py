@@ -25,19 +25,15 @@ OK = ("200 OK", [("Content-Type", "text/plain")])
 
 
 @pytest.fixture
-def told(caplog):
-    """Return a function that gives the warnings of the log since the last call."""
+def told(log, caplog):
+    """Return a function that gives what the log was told since the last call."""
 
     def told():
-        for thread in threading.enumerate():
-            if thread.name == "wsgisessions log":
-                thread.join()
+        log()
         warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         caplog.clear()
         return warnings
 
-    gc.collect()  # what other tests have left
-    told()
     return told
 
 

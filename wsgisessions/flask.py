@@ -183,14 +183,14 @@ class Interface(SessionInterface):
         carries their headers, so they cannot start a session or change its ID, and say so.
         """
         middleware, environ = self._middleware, request.environ
-        exchange = self.exchange(environ)
+        exchange, is_websocket = self.exchange(environ), _is_websocket(environ)
         if isinstance(exchange, FlaskExchange):
-            if not _is_websocket(environ) and exchange.open(app):
+            if not is_websocket and exchange.open(app):
                 return FlaskSession(exchange, app)
         elif exchange is not None and middleware.shared_session(environ) is not None:
             return FlaskSession(exchange, app)
         settings = middleware.manager.settings
-        is_event = exchange is not None or _SOCKETIO in environ or _is_websocket(environ)
+        is_event = exchange is not None or _SOCKETIO in environ or is_websocket
         if _SOCKETIO in environ and getattr(app.extensions.get("socketio"), "manage_session", False):
             settings.warn_once("manage_session", _MANAGED_BY_SOCKETIO)
         return FlaskSession(

@@ -123,8 +123,7 @@ def is_streamed(response: Response) -> bool:
 
     Flask's own error pages are WSGI apps, and look so. But their length is known.
     """
-    is_page = isinstance(response.response, ClosingIterator) and response.content_length is not None
-    return response.is_streamed and not is_page
+    return response.is_streamed and not (_is_made_by_wsgi_app(response) and response.content_length is not None)
 
 
 def commit_detached(exchange: Exchange, response: Response) -> None:
@@ -144,9 +143,14 @@ def set_headers(response: Response, headers: Headers) -> None:
     response.headers.extend(headers)
 
 
+def _is_made_by_wsgi_app(response: Response) -> bool:
+    """Tell whether Flask has called a WSGI app for a response, such as an HTTP exception."""
+    return isinstance(response.response, ClosingIterator)
+
+
 def _is_flasks_page(app: Flask, response: Response) -> bool:
     """Tell whether a response is Flask's page for a 500, and none of the app's or of a library's."""
-    is_page = isinstance(response.response, ClosingIterator) and response.mimetype == "text/html"
+    is_page = _is_made_by_wsgi_app(response) and response.mimetype == "text/html"
     if response.status_code != InternalServerError.code or not is_page:
         return False
     scopes = [app.error_handler_spec.get(scope, {}) for scope in (*request.blueprints, None)]

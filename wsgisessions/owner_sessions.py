@@ -27,10 +27,8 @@ def end_others(settings: Settings, current: RequestSession) -> int:
 
     :raises SessionError: nobody is logged in.
     """
-    if current.owner is None:
-        raise SessionError("session.revoke_others() needs an owner; call session.login(owner) first")
     kept = None if current.stored is None else current.stored.session_id.id_hash
-    return settings.store.delete_owner(current.owner, keep=kept)
+    return settings.store.delete_owner(_require_owner(current, "session.revoke_others()"), keep=kept)
 
 
 def end_all(settings: Settings, current: RequestSession) -> int:
@@ -38,9 +36,7 @@ def end_all(settings: Settings, current: RequestSession) -> int:
 
     :raises SessionError: nobody is logged in.
     """
-    if current.owner is None:
-        raise SessionError("session.revoke_all() needs an owner; call session.login(owner) first")
-    return settings.store.delete_owner(current.owner)
+    return settings.store.delete_owner(_require_owner(current, "session.revoke_all()"))
 
 
 def end_oldest(settings: Settings, owner: str, stored: Stored) -> None:
@@ -51,6 +47,12 @@ def end_oldest(settings: Settings, owner: str, stored: Stored) -> None:
     others = [(record.created_at, id_hash) for id_hash, record in settings.store.find(owner) if id_hash != own_hash]
     for _, id_hash in sorted(others)[: max(0, len(others) + 1 - settings.max_per_owner)]:
         settings.store.delete(id_hash)
+
+
+def _require_owner(current: RequestSession, doing: str) -> str:
+    if current.owner is None:
+        raise SessionError(f"{doing} needs an owner; call session.login(owner) first")
+    return current.owner
 
 
 def _describe(settings: Settings, id_hash: str, record: Record, *, is_current: bool) -> SessionInfo:

@@ -82,16 +82,13 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
                 close_quietly(response.app_iter)
                 response.app_iter = replacement
             response.status, response.headerlist = sent[-1]
-            if replacement is not None:
-                return
-            if not is_ready(response.app_iter, request.environ):
+            if replacement is None and not is_ready(response.app_iter, request.environ):
                 response.app_iter, is_streamed = Body(response.app_iter, kept_back), True
 
         def finish(request: Request) -> None:
             # A streamed response is finished at its end, which is later than this.
             if kept_back.phase is WAITING or not is_streamed:
                 kept_back.finish()
-                kept_back.release_environ()
 
         request.add_response_callback(commit)
         request.add_finished_callback(finish)

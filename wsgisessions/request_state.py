@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from .changes import Changes
 from .encryption_at_rest import Seal
 from .errors import DecodeError, SessionError
 from .expiry import Expiry, load_expiry
+from .forking import call_after_fork
 from .options import Settings
 from .record import Record
 from .reserved_fields import EXPIRY_FIELD, RESERVED_FIELDS, split_fields
@@ -50,14 +50,6 @@ _MOST_ENDED = 20
 # Reentrant, for the garbage collector may run a finalizer that uses another session inside.
 _first_use = threading.RLock()
 
-
-def _renew_lock() -> None:
-    global _first_use
-    _first_use = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -111,6 +103,14 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.phase.name}>"
+
+
+def _renew_lock(_: type[Exchange]) -> None:
+    global _first_use
+    _first_use = threading.RLock()
+
+
+call_after_fork(Exchange, _renew_lock)
 
 
 class Stored(msgspec.Struct, eq=False):

@@ -269,7 +269,6 @@ class Body:
             _close(body)
         finally:
             self._response.finish()
-            self._response.release_environ()
 
     def __del__(self) -> None:
         # Neither read to its end nor closed. The app's own body is closed next, and may still use the session.

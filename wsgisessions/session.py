@@ -149,8 +149,7 @@ class Session(MutableMapping[str, Any]):
         """
         current = self._exchange.use()
         with current.lock:
-            if self._exchange.phase is not WAITING:
-                self._note_late_use()
+            self._note_late_use()
             current.end(CLEARED, self._exchange)
 
     def bucket(self, type: type[T], key: str | None = None) -> T:
@@ -329,8 +328,7 @@ class Session(MutableMapping[str, Any]):
         """
         current = self._exchange.use()
         with current.lock:
-            if self._exchange.phase is not WAITING:
-                self._note_late_use()
+            self._note_late_use()
             current.end(FLUSHED, self._exchange)
 
     def cycle_id(self) -> None:

@@ -35,14 +35,19 @@ def watch(exchange: Exchange) -> None:
         finalize(exchange, _tell_unsaved, current)
 
 
-def name_unsaved(current: RequestSession) -> str:
-    """Return what is not committed, separated by commas: the names of keys, never a value."""
+def name_unsaved(current: RequestSession, *, with_flush: bool = False) -> str:
+    """Return what is not committed, separated by commas: the names of keys, never a value.
+
+    :param with_flush: name a flush, too; a request that fails carries it out all the same.
+    """
     keys = sorted(current.changes.changed_keys())
     names = [repr(key) for key in keys[:_MOST_NAMED]]
     if len(keys) > _MOST_NAMED:
         names.append(f"{len(keys) - _MOST_NAMED} keys more")
     if current.ending is CLEARED:
         names.append("session.clear()")
+    elif current.ending is FLUSHED and with_flush:
+        names.append("session.flush()")
     if current.new_owner is not None:
         names.append("session.login()")
     elif current.changes_id:
@@ -53,9 +58,7 @@ def name_unsaved(current: RequestSession) -> str:
 
 
 def _tell_unsaved(current: RequestSession) -> None:
-    names = name_unsaved(current)
-    if current.ending is FLUSHED:
-        names = f"{names}, session.flush()" if names else "session.flush()"
+    names = name_unsaved(current, with_flush=True)
     if names:
         # Not here: the garbage collector may have interrupted this thread within a handler that is not reentrant, such
         # as QueueHandler.

@@ -4,8 +4,6 @@ With a real server and a real client, over a websocket and by long polling.
 """
 
 import gc
-import logging
-import threading
 from contextlib import contextmanager
 
 import pytest
@@ -19,6 +17,8 @@ from socketio.exceptions import ConnectionError as NotConnected
 
 from wsgisessions import MemoryStore, StoreUnavailable
 from wsgisessions.flask import Sessions
+
+pytestmark = pytest.mark.usefixtures("log")
 
 
 class FailingStore(MemoryStore):
@@ -170,23 +170,6 @@ def site(order):
     """Yield a site whose events share the session with its pages."""
     with serving_site(order, manage_session=False) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def log(caplog):
-    """Return what the package has told the log."""
-    caplog.set_level(logging.INFO, "wsgisessions")
-
-    def told():
-        for thread in threading.enumerate():
-            if thread.name == "wsgisessions log":
-                thread.join()
-        return [record.getMessage() for record in caplog.records if record.name == "wsgisessions"]
-
-    gc.collect()  # what other tests have left
-    told()
-    caplog.clear()
-    return told
 
 
 # --- one session for events and pages
