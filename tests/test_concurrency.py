@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from urllib.request import Request, urlopen
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
+from forks import exit_code, start_child
 
 from wsgisessions import (
     MemoryStore,
@@ -167,7 +169,7 @@ def test_under_refuse_each_lost_race_is_a_409_and_the_200s_add_up(store):
         for _ in range(25):
             request = Request(f"http://127.0.0.1:{server.server_port}/", headers={"Cookie": f"__Host-id={session_id}"})
             try:
-                with urlopen(request) as response:
+                with urlopen(request, timeout=60) as response:
                     statuses.append(response.status)
             except HTTPError as error:
                 statuses.append(error.code)
@@ -193,7 +195,7 @@ def test_a_write_that_races_with_flush_never_leaves_a_live_session(store):
     manager = SessionManager(store)
     for _ in range(50):
         session_id = start_session(store, n=0)
-        start = threading.Barrier(5)
+        start = threading.Barrier(5, timeout=60)
 
         def write(session_id=session_id, start=start):
             session = manager.open(session_id)
@@ -236,18 +238,10 @@ def test_a_new_id_beats_the_writes_of_requests_in_flight(store):
 def test_a_store_made_before_a_fork_serves_both_sides(path):
     store = SQLiteStore(path)
     session_id = start_session(store)
-    children = []
-    for child in range(4):
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                code = write_keys(store, session_id, f"child {child}", 50)
-            finally:
-                os._exit(code)
-        children.append(pid)
+    writes = [partial(write_keys, store, session_id, f"child {child}", 50) for child in range(4)]
+    children = [start_child(write) for write in writes]
     assert write_keys(store, session_id, "parent", 50) == 0
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 4
+    assert [exit_code(child) for child in children] == [0] * 4
     assert len(SessionManager(store).open(session_id)) == 5 * 10 + 1
 
 

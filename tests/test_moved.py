@@ -117,7 +117,7 @@ def test_of_two_logins_that_overlap_each_has_the_cart(manager, visitor):
 
 
 def test_logins_at_once_all_succeed(manager, visitor):
-    start, ids, errors = threading.Barrier(4), [], []
+    start, ids, errors = threading.Barrier(4, timeout=60), [], []
 
     def click():
         session = manager.open(visitor)

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from forks import exit_code, start_child
 
 from wsgisessions import ConfigurationError, MemoryStore, Record, SessionManager, SQLiteStore, StoreUnavailable
 from wsgisessions.record import utc_now
@@ -104,17 +105,13 @@ def test_it_goes_on_in_a_child_after_a_fork(tmp_path):
     store = SQLiteStore(tmp_path / "sessions.db")
     manager = SessionManager(store)
     manager.purge(every=SHORT)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            assert any(thread.name == "wsgisessions purge" for thread in threading.enumerate())
-            fill(store, 10)
-            wait_until(lambda: count(store) <= 1)
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def go_on():
+        assert any(thread.name == "wsgisessions purge" for thread in threading.enumerate())
+        fill(store, 10)
+        wait_until(lambda: count(store) <= 1)
+
+    assert exit_code(start_child(go_on)) == 0
     manager._purges[0].stop()
 
 
@@ -123,10 +120,11 @@ def test_it_goes_on_in_a_child_after_a_fork(tmp_path):
 def test_a_stopped_one_stays_so_in_a_child():
     periodic = SessionManager(MemoryStore()).purge(every=timedelta(hours=1))
     periodic.stop()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(sum(thread.name == "wsgisessions purge" for thread in threading.enumerate()))
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def count_threads():
+        return sum(thread.name == "wsgisessions purge" for thread in threading.enumerate())
+
+    assert exit_code(start_child(count_threads)) == 0
 
 
 def count(store):

@@ -144,8 +144,10 @@ class Site:
         try:
             yield lambda event, *values: client.call(event, values or None, timeout=10)
         finally:
+            connection = client.eio.read_loop_task
             client.emit("leave")
-            client.eio.wait()  # what wait() does, without the second for reconnecting
+            connection.join(20)  # as wait() does, without the second for reconnecting, and not for ever
+            assert not connection.is_alive()
 
 
 @pytest.fixture(params=["SocketIO first", "Sessions first"])

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from forks import exit_code, start_child
 
 from wsgisessions import ConfigurationError, SessionManager, SQLiteStore, StoreError, StoreUnavailable
 
@@ -142,23 +143,19 @@ def test_a_read_only_file_is_an_error(tmp_path):
     store.close()
     path.chmod(0o444)
     tmp_path.chmod(0o555)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            if os.geteuid() == 0:
-                # Root may write to any file, so the child becomes nobody.
-                os.setgid(65534)
-                os.setuid(65534)
-            with pytest.raises(StoreError, match=r"sessions\.db") as caught:
-                save(store, session_id, n=SECRET)
-            assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
-            assert SECRET not in str(caught.value)
-            code = 0
-        finally:
-            os._exit(code)
+
+    def write():
+        if os.geteuid() == 0:
+            # Root may write to any file, so the child becomes nobody.
+            os.setgid(65534)
+            os.setuid(65534)
+        with pytest.raises(StoreError, match=r"sessions\.db") as caught:
+            save(store, session_id, n=SECRET)
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        assert SECRET not in str(caught.value)
+
     try:
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert exit_code(start_child(write)) == 0
     finally:
         tmp_path.chmod(0o755)
 
@@ -183,16 +180,12 @@ def test_many_processes_may_set_a_new_file_up_at_once(path):
 def test_a_child_uses_and_closes_none_of_its_parents_connections(path):
     store = SQLiteStore(path)
     session_id = save(store, n=1)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            save(store, session_id, child=1)
-            store.close()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def write():
+        save(store, session_id, child=1)
+        store.close()
+
+    assert exit_code(start_child(write)) == 0
     save(store, session_id, parent=1)
     assert dict(SessionManager(store).open(session_id)) == {"n": 1, "child": 1, "parent": 1}
 
