@@ -343,3 +343,30 @@ def test_save_creates_at_once_and_the_cookie_still_leaves(browser):
     response = browser.get(view)
     assert response.result == browser.session_id
     assert response.commands == ["create"]
+
+
+def test_keys_that_are_removed_from_a_session_that_another_request_ended_are_removed(browser):
+    browser.get(lambda session: session.update(n=1))
+
+    def view(session):
+        assert session.pop("n") == 1
+        other = SessionManager(browser.store).open(browser.session_id)
+        other.pop("n")
+        other.save()
+
+    response = browser.get(view)
+    assert (response.status, response.headers.getall("Set-Cookie")) == ("200 OK", [])
+    assert browser.get(dict).result == {}
+
+
+def test_nothing_else_comes_back_with_them(browser):
+    browser.get(lambda session: session.update(n=1, m=2))
+
+    def view(session):
+        session["m"] = session.pop("n") + 1  # as it is
+        other = SessionManager(browser.store).open(browser.session_id)
+        other.flush()
+        other.save()
+
+    assert browser.get(view).commands[-2:] == ["update", "load"]
+    assert browser.get(dict).result == {}

@@ -118,7 +118,6 @@ def change(function):
         (merge.extend, ["a"], lambda v: [*v, "m"], lambda v: [], ["m"]),
         (merge.members, {"a": 1}, lambda v: {**v, "m": 1}, lambda v: {**v, "t": 1}, {"a": 1, "t": 1, "m": 1}),
         (merge.members, {"a": 1, "b": 1}, lambda v: {"b": 1}, lambda v: {**v, "b": 2}, {"b": 2}),
-        (merge.members, {"a": 1}, lambda v: {"a": 2}, lambda v: {"a": 2}, {"a": 2}),
         (merge.union, {"a", "b"}, lambda v: {"a", "m"}, lambda v: {*v, "t"}, {"a", "m", "t"}),
         (lambda base, mine, theirs: max(mine, theirs), 1, lambda n: 5, lambda n: 3, 5),
     ],
@@ -139,6 +138,8 @@ def test_a_rule_meets_a_removed_key_as_none(store):
     [
         (merge.extend, ["a", "b"], lambda v: ["b"], lambda v: [*v, "c"]),
         (merge.members, {"a": 1}, lambda v: {"a": 2}, lambda v: {"a": 3}),
+        (merge.members, {"a": 1}, lambda v: {"a": 2}, lambda v: {"a": 2, "b": 1}),
+        (merge.each(merge.add), {"a": 1}, lambda v: {}, lambda v: {"a": 2}),
     ],
 )
 def test_changes_that_a_rule_cannot_merge_are_a_conflict(store, rule, start, mine, theirs):

@@ -215,7 +215,7 @@ def _update(exchange: Exchange, current: RequestSession, difference: Difference)
     stored = _require_stored(current)
     applied = _apply(exchange, current, stored, difference, None)
     if applied.outcome is GONE:
-        _start_anew(exchange, current, stored)
+        _start_anew(exchange, current, stored, difference)
     elif applied.merged and current.owner is None and current.changes.is_empty():
         _delete_if_empty(settings, current)
 
@@ -263,12 +263,19 @@ def _rename(exchange: Exchange, current: RequestSession, difference: Difference,
         current.lose_id()
 
 
-def _start_anew(exchange: Exchange, current: RequestSession, stored: Stored) -> None:
+def _start_anew(exchange: Exchange, current: RequestSession, stored: Stored, difference: Difference) -> None:
     """Put what was written without a look inside into a new session, the old one being gone."""
-    settings = exchange.settings
-    if current.was_read or exchange.must_exist or load_mark(settings, stored.session_id) is not None:
+    was_known = current.was_read or exchange.must_exist
+    only_removes = not difference.set and current.new_expiry is None
+    if (was_known and not only_removes) or load_mark(exchange.settings, stored.session_id) is not None:
         raise _interrupted()
-    current.become_new()
+    if was_known:
+        # What was to be removed is: two pages that show one message both pop the last key, which ends the session.
+        current.changes.discard()
+    if exchange.must_exist:
+        current.become_gone()
+    else:
+        current.become_new()
     if current.changes.assigned:
         exchange.require_delivery("starting a new session")
         _create(exchange, current)

@@ -145,6 +145,8 @@ def _merge(settings: Settings, key: str, mine: Patch, theirs: str | None) -> str
     rule = settings.merges.get(key)
     if rule is None:
         raise _conflict([key])
+    if theirs is None and key not in mine.set:
+        return None  # both have removed it
     texts = (mine.expect[key], mine.set.get(key), theirs)
     sides = [None if text is None else settings.codec.decode(text) for text in texts]
     try:

@@ -26,6 +26,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from .error_responses import ERROR_STATUSES
 from .errors import ConfigurationError
 from .expiry import OnInactivity
+from .flashes import with_flashes_merged
 from .flask_cookie import ConfiguredCookie
 from .flask_exchange import FlaskExchange, commit_detached, is_streamed
 from .manager import SessionManager
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from .options import MiddlewareOptions
 
 EXTENSION = "wsgisessions"
+
+_FLASHES = "_flashes"
+"""Where Flask's `flash()` keeps its messages."""
 
 _SOCKETIO = "flask.app"
 """What Flask-SocketIO leaves in the environ of the request by which a client connected, for all of its events."""
@@ -99,6 +103,7 @@ class Sessions:
         if EXTENSION in app.extensions:
             raise ConfigurationError("this app has its Sessions already; call init_app() once for each app")
         options: MiddlewareOptions = {"transport": ConfiguredCookie(app), **self._options}
+        options["merges"] = with_flashes_merged(_FLASHES, options)
         middleware = FlaskMiddleware(app.wsgi_app, store, **options)
         wrapped: Any = app
         wrapped.wsgi_app = middleware

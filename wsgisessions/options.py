@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from inspect import signature
 from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
@@ -116,9 +117,10 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             )
         for key, rule in self.merges.items():
             check_key(key)
-            if not callable(rule):
+            if not _takes_three(rule):
                 raise ConfigurationError(
-                    f"merges[{key!r}] is a function of (base, mine, theirs), such as merge.add; got {rule!r}"
+                    f"merges[{key!r}] is a function of (base, mine, theirs), such as merge.add or"
+                    f" merge.each(merge.add); got {rule!r}"
                 )
         if isinstance(self.codec, EncryptedCodec):
             force_setattr(self, "encryption", self.codec)
@@ -136,6 +138,16 @@ def settings_of(store: Store, options: Mapping[str, Any]) -> Settings:
     """
     defaults = [name for name in ("codec", "merges") if options.get(name) is None]
     return Settings(store=store, **{name: value for name, value in options.items() if name not in defaults})
+
+
+def _takes_three(rule: Any) -> bool:
+    try:
+        signature(rule).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a function written in C that does not say what it takes
+        return True
+    return True
 
 
 def _kind_of(option: object) -> str:

@@ -24,6 +24,7 @@ from pyramid.response import Response as PyramidResponse
 from zope.interface import implementer
 
 from .error_responses import ERROR_STATUSES, error_response, log_replacement
+from .flashes import with_flashes_merged
 from .middleware import SessionMiddleware
 from .response import Body, Headers, Response, close_quietly, is_ready
 from .session import Session, same_session
@@ -52,6 +53,7 @@ def session_factory(store: Store, **options: Unpack[MiddlewareOptions]) -> Calla
     :param options: `wsgisessions.options.MiddlewareOptions` describes each.
     :raises ConfigurationError: an option makes no sense.
     """
+    options["merges"] = with_flashes_merged(_FLASH_QUEUE, options)
     middleware = PyramidMiddleware(_no_app, store, **options)
     settings = middleware.manager.settings
 
