@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from wsgisessions import OnInactivity, OnSessionEnd, SessionManager
+from wsgisessions import OnInactivity, OnSessionEnd, SessionInterrupted, SessionManager
 
 
 def fill(session):
@@ -370,3 +370,31 @@ def test_nothing_else_comes_back_with_them(browser):
 
     assert browser.get(view).commands[-2:] == ["update", "load"]
     assert browser.get(dict).result == {}
+
+
+def test_with_a_new_expiry_that_is_interrupted(browser):
+    browser.get(lambda session: session.update(n=1))
+
+    def view(session):
+        session.pop("n")
+        session.expiry = OnInactivity(timedelta(hours=1))
+        other = SessionManager(browser.store).open(browser.session_id)
+        other.flush()
+        other.save()
+
+    assert browser.get(view).status == "400 Bad Request"
+
+
+def test_a_job_that_removes_keys_of_a_session_that_was_ended_starts_none_afterwards(make_recording_store):
+    manager = SessionManager(make_recording_store())
+    session = manager.open()
+    session["n"] = 1
+    session.save()
+    job, other = manager.open(session.id), manager.open(session.id)
+    job.pop("n")
+    other.flush()
+    other.save()
+    job.save()
+    job["n"] = 2
+    with pytest.raises(SessionInterrupted):
+        job.save()

@@ -27,6 +27,7 @@ class FlaskSite:
 
     flash = staticmethod(flash)
     put = staticmethod(lambda key, value: session.update({key: value}))
+    keys = staticmethod(lambda: list(session))
     show = staticmethod(get_flashed_messages)
 
     def visit(self, view, status=200):
@@ -56,6 +57,9 @@ class PyramidSite:
 
     def flash(self, message):
         self.requests[-1].session.flash(message)
+
+    def keys(self):
+        return list(self.requests[-1].session)
 
     def put(self, key, value):
         self.requests[-1].session[key] = value
@@ -90,6 +94,13 @@ def test_two_pages_that_show_the_messages_are_not_refused(make_site, options):
     site.visit(lambda: site.flash("hello"))
     assert site.visit(lambda: (site.show(), site.visit(site.show))) == (["hello"], ["hello"])
     assert site.visit(site.show) == []
+
+
+def test_a_key_without_messages_goes(make_site):
+    site = make_site()
+    site.visit(lambda: (site.flash("one"), site.flash("two"), site.put("pad", 1)))
+    site.visit(lambda: (site.show(), site.visit(lambda: (site.show(), site.flash("one")))))
+    assert site.visit(site.keys) == ["pad"]
 
 
 def test_what_is_flashed_while_a_page_shows_the_others_is_shown_next(make_site):
