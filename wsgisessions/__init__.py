@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from . import merge
 from .codec import Codec, JSONCodec
 from .cookies import Cookie
-from .encryption_at_rest import EncryptedCodec
 from .errors import (
     ConfigurationError,
     DecodeError,
@@ -48,7 +47,6 @@ __all__ = [
     "Cookie",
     "DecodeError",
     "EncodeError",
-    "EncryptedCodec",
     "Expiry",
     "Header",
     "JSONCodec",

@@ -299,9 +299,7 @@ def _apply(
         new_owner,
         None if current.held_lock is None else current.held_lock.token,
     )
-    applied = apply_patch(
-        settings, stored.session_id.id_hash, patch, None if new_id is None else new_id.id_hash, stored.seal
-    )
+    applied = apply_patch(settings, stored, patch, None if new_id is None else new_id.id_hash)
     if applied.outcome is not DONE:
         return applied
     fields = applied.patch.applied_to(changes.base)
@@ -310,7 +308,7 @@ def _apply(
         record = replace(record, expires_at=expires_at, touched_at=settings.clock())
     if new_owner is not None:
         record = replace(record, owner=new_owner)
-    new_stored = Stored(new_id or stored.session_id, record, stored.seal)
+    new_stored = Stored(new_id or stored.session_id, record, applied.seal)
     current.settle(new_stored, fields, applied.merged)
     if new_id is not None or new_expiry is not None or (expires_at is not None and _outlives(settings, current)):
         current.told = ISSUED

@@ -10,12 +10,13 @@ from contextlib import ExitStack, suppress
 import msgspec
 from msgspec.structs import replace
 
-from .encryption_at_rest import Seal
 from .errors import LockLost, LockTimeout, SessionConflict, SessionTooLarge, StoreError, StoreUnavailable
 from .leases import leased
 from .options import Settings
 from .record import Outcome, Patch, Record
+from .request_state import Stored
 from .reserved_fields import split_fields
+from .seal import Seal
 
 _MOST_ROUNDS = 10
 _LONGEST_PAUSE = 0.02
@@ -25,25 +26,29 @@ _CONTESTED_SECONDS = 1.0
 
 
 class Applied(msgspec.Struct, eq=False):
-    """What became of a patch, which patch it was in the end, and which of its fields were merged."""
+    """What became of a patch, which patch and seal it was in the end, and which of its fields were merged."""
 
     outcome: Outcome
     patch: Patch
+    seal: Seal | None
     merged: Collection[str] = ()
 
 
-def apply_patch(settings: Settings, id_hash: str, mine: Patch, new_id_hash: str | None, seal: Seal | None) -> Applied:
+def apply_patch(settings: Settings, stored: Stored, mine: Patch, new_id_hash: str | None) -> Applied:
     """Apply a patch, and move the session to `new_id_hash` if there is one.
 
     One round trip; two more for each round of merging, ten rounds at most. While rivals are about, two
-    more for taking turns.
+    more for taking turns. A session that is to be encrypted is loaded anew, as for merging, where another request
+    was first.
 
     :raises SessionConflict: a guarded field was changed and cannot be merged.
     :raises LockLost: the patch's lease is not running any more.
     """
-    if mine.expect or mine.token is not None:
-        return _apply_guarded(settings, id_hash, mine, new_id_hash, seal)
-    return Applied(_send(settings, id_hash, new_id_hash, mine, seal), mine)
+    id_hash, seal = stored.session_id.id_hash, stored.seal
+    if mine.expect or mine.token is not None or (seal is not None and seal.is_incomplete):
+        return _apply_guarded(settings, stored, mine, new_id_hash)
+    sent = mine if seal is None else seal.close_patch(id_hash, stored.record, mine, new_id_hash)
+    return Applied(_send(settings, id_hash, new_id_hash, sent), mine, seal)
 
 
 def check_size(settings: Settings, texts: Mapping[str, str]) -> None:
@@ -61,11 +66,10 @@ def check_size(settings: Settings, texts: Mapping[str, str]) -> None:
         )
 
 
-def _apply_guarded(
-    settings: Settings, id_hash: str, mine: Patch, new_id_hash: str | None, seal: Seal | None
-) -> Applied:
+def _apply_guarded(settings: Settings, stored: Stored, mine: Patch, new_id_hash: str | None) -> Applied:
     patch, merged = mine, frozenset[str]()
-    current = id_hash
+    seal = stored.seal
+    id_hash = current = stored.session_id.id_hash
 
     def current_id_hash() -> str:
         return current
@@ -75,12 +79,17 @@ def _apply_guarded(
         if id_hash in _contested and not has_turn:
             has_turn = _take_turn(settings, turn, current_id_hash)
         for round_number in range(_MOST_ROUNDS):
-            outcome = _send(settings, id_hash, new_id_hash, patch, seal)
+            sent = patch if seal is None else seal.close_patch(id_hash, stored.record, patch, new_id_hash)
+            outcome = _send(settings, id_hash, new_id_hash, sent)
             if outcome is not Outcome.CONFLICT:
-                # The lease has moved along, and is let go where it is.
-                current = new_id_hash if outcome is Outcome.DONE and new_id_hash is not None else id_hash
-                return Applied(outcome, patch, merged)
-            if mine.token is None and settings.merges.keys().isdisjoint(mine.expect):
+                if outcome is Outcome.DONE:
+                    # The lease has moved along, and is let go where it is.
+                    current = new_id_hash or id_hash
+                    if seal is not None:
+                        seal.become_complete()
+                return Applied(outcome, patch, seal, merged)
+            can_go_on = mine.token is not None or (seal is not None and seal.is_incomplete)
+            if not can_go_on and settings.merges.keys().isdisjoint(mine.expect):
                 raise _conflict(mine.expect)
             if round_number > 1:
                 # Rounds in quick succession meet the same burst of a rival that has not had to take turns yet.
@@ -89,17 +98,23 @@ def _apply_guarded(
                 has_turn = _take_turn(settings, turn, current_id_hash)
             record = settings.store.load(id_hash)
             if record is None:
-                return Applied(Outcome.GONE, patch, merged)
-            patch, merged = _rebase(settings, mine, record if seal is None else seal.open(record))
+                return Applied(Outcome.GONE, patch, seal, merged)
+            if mine.token is not None and all(record.fields.get(name) == text for name, text in sent.expect.items()):
+                raise LockLost("the lease of session.lock() ran out before the commit; nothing was saved")
+            if settings.encryption is not None:
+                # Another request may have encrypted the session meanwhile, under a data key of its own.
+                seal = settings.encryption.find_seal(id_hash, record)
+                if seal is None:
+                    return Applied(Outcome.GONE, patch, seal, merged)
+                record = seal.open(record)
+            patch, merged = _rebase(settings, mine, record)
             _contested.add(id_hash)
     raise SessionConflict(
         f"other requests changed the same session keys {_MOST_ROUNDS} times in a row; nothing was saved"
     )
 
 
-def _send(settings: Settings, id_hash: str, new_id_hash: str | None, patch: Patch, seal: Seal | None) -> Outcome:
-    if seal is not None:
-        patch = seal.close_patch(id_hash, new_id_hash, patch)
+def _send(settings: Settings, id_hash: str, new_id_hash: str | None, patch: Patch) -> Outcome:
     if new_id_hash is None:
         return settings.store.update(id_hash, patch)
     try:
@@ -127,8 +142,6 @@ def _rebase(settings: Settings, mine: Patch, record: Record) -> tuple[Patch, fro
     """Return my changes on top of what is stored now, and the fields that were merged."""
     theirs = {name: record.fields.get(name) for name in mine.expect}
     contested = {name for name, text in theirs.items() if text != mine.expect[name]}
-    if not contested and mine.token is not None:
-        raise LockLost("the lease of session.lock() ran out before the commit; nothing was saved")
     merged = {name: _merge(settings, name, mine, theirs[name]) for name in contested}
     kept = {name: text for name, text in mine.set.items() if name not in contested}
     patch = replace(

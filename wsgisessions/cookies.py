@@ -11,7 +11,7 @@ from werkzeug.sansio.http import parse_cookie
 from .cookie_attributes import FixedCookie, Remedies, has_prefix
 from .cookie_protection import Encrypted, Protection, Signed, reveal_all
 from .errors import ConfigurationError
-from .keyring import SecretKeys
+from .keyring import SecretKeys, are_given
 from .session_ids import ID_LENGTH, PresentedID
 from .transports import Caution, ResponseHeader
 
@@ -172,8 +172,8 @@ def _check_without_secure(name: str | None, same_site: str | None, partitioned: 
 
 
 def _protection(name: str, signing_keys: SecretKeys, encryption_keys: SecretKeys) -> Protection | None:
-    if signing_keys and encryption_keys:
+    if are_given(signing_keys) and are_given(encryption_keys):
         raise ConfigurationError("give signing_keys or encryption_keys; what is encrypted is authenticated too")
-    if signing_keys:
+    if are_given(signing_keys):
         return Signed(signing_keys, name)
-    return Encrypted(encryption_keys, name) if encryption_keys else None
+    return Encrypted(encryption_keys, name) if are_given(encryption_keys) else None

@@ -1,102 +1,78 @@
-"""Texts encrypted at rest: what lies in the store tells nothing, and cannot be moved about in it.
+"""Texts encrypted at rest: which sessions the app's keys open.
 
-Each session has a data key of its own. The texts are encrypted under it, each bound to the name of its
-field. The data key lies beside them, encrypted under the app's secret key and bound to the ID hash. So a
-text that somebody moves to another field or another session is refused, a new session ID costs one small
-field, and a new secret key needs no text written anew.
+What lies in the store tells nothing, and cannot be moved about in it; seal.py says how. Encryption is below
+the codec, so whatever the codec makes is encrypted.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from datetime import datetime
 
-from msgspec.structs import replace
-
-from .codec import JSONCodec
 from .errors import ConfigurationError
-from .keyring import Cipher, Keyring, SecretKeys
-from .record import Patch, Record
+from .keyring import Keyring, SecretKeys, are_given
+from .record import Clock, Record
 from .reserved_fields import DATA_KEY_FIELD
+from .seal import CURRENT, MISSING, OUTDATED, Seal, bound_to
 
 _DATA_KEY_BYTES = 32
-_UNREADABLE = "!"
-"""Starts what a text that cannot be decrypted is replaced by. No JSON does, so reading the key raises `DecodeError`."""
 
 
-class EncryptedCodec(JSONCodec):
-    """JSON, encrypted at rest by AES-256-GCM, with session and field bound in.
+class Encryption:
+    """The app's keys for values at rest.
 
-    Names of fields, times and the owner stay readable for the store. A session that was stored under none of
-    the keys, or without encryption, is a new one, with a warning in the log; a single value that was tampered
-    with raises `DecodeError` when it is read.
-
-    :param keys: secret keys, the newest first, each a str or bytes of 32 characters or more. The first
-        encrypts, all decrypt; the data key of a session is encrypted under the first key at its next write.
-    :param allow_nan: as for `JSONCodec`.
-    :raises ConfigurationError: there is no key, or one is too short, or `cryptography` is not installed.
+    :param keys: the newest first. The first encrypts, all decrypt.
+    :param read_plain_until: until when a session that is stored in plain is read, and encrypted by its next
+        write; never, if None.
+    :param clock: the present as an aware UTC datetime.
+    :raises ConfigurationError: a key is easy to guess, the instant has no time zone, or `cryptography` is not
+        installed.
     """
 
-    def __init__(self, keys: SecretKeys, *, allow_nan: bool = False) -> None:
-        super().__init__(allow_nan=allow_nan)
-        if not keys:
-            raise ConfigurationError("EncryptedCodec needs a key: EncryptedCodec([key])")
-        self._keyring = Keyring("keys", keys, "values at rest")
+    def __init__(self, keys: SecretKeys, read_plain_until: datetime | None, clock: Clock) -> None:
+        if read_plain_until is not None:
+            _check_instant(read_plain_until)
+        self._keyring = Keyring("encryption_keys", keys, "values at rest")
+        self._read_plain_until = read_plain_until
+        self._clock = clock
 
     def new_seal(self) -> Seal:
         """Return the seal of a session that begins."""
         return Seal(self._keyring, os.urandom(_DATA_KEY_BYTES))
 
     def find_seal(self, id_hash: str, record: Record) -> Seal | None:
-        """Return the seal of a stored session, or None if it is not encrypted for this place by one of the keys."""
-        data_key = self._keyring.decrypt(record.fields.get(DATA_KEY_FIELD, ""), id_hash.encode())
-        return None if data_key is None else Seal(self._keyring, *data_key)
+        """Return the seal of a stored session, or None if the session is to be ignored.
+
+        It is ignored if no key decrypts it, if it was encrypted for another ID, owner or creation time, or if
+        it is stored in plain and may not be read so.
+        """
+        reads_plain = self._read_plain_until is not None and self._clock() < self._read_plain_until
+        wrapped = record.fields.get(DATA_KEY_FIELD)
+        if wrapped is None:
+            if not reads_plain:
+                return None
+            return Seal(self._keyring, os.urandom(_DATA_KEY_BYTES), MISSING, reads_plain=True)
+        unwrapped = self._keyring.decrypt(wrapped, bound_to(id_hash, record))
+        if unwrapped is None:
+            return None
+        data_key, is_outdated = unwrapped
+        return Seal(self._keyring, data_key, OUTDATED if is_outdated else CURRENT, reads_plain=reads_plain)
 
 
-class Seal:
-    """The encryption of one session, as one request knows it."""
+def encryption_of(keys: SecretKeys, read_plain_until: datetime | None, clock: Clock) -> Encryption | None:
+    """Return what the options ask for; `()` is no encryption.
 
-    __slots__ = ("_cipher", "_data_key", "_is_outdated", "_keyring", "_sealed")
+    :raises ConfigurationError: an option makes no sense.
+    """
+    if are_given(keys):
+        return Encryption(keys, read_plain_until, clock)
+    if read_plain_until is not None:
+        raise ConfigurationError("read_plain_until is for encryption_keys=[...], which are not given")
+    return None
 
-    def __init__(self, keyring: Keyring, data_key: bytes, is_outdated: bool = False) -> None:
-        self._keyring = keyring
-        self._data_key = data_key
-        self._is_outdated = is_outdated
-        self._cipher = Cipher(data_key)
-        self._sealed: dict[tuple[str, str], str] = {}
 
-    def open(self, record: Record) -> Record:
-        """Return the record with its texts decrypted."""
-        fields = {name: self._open(name, text) for name, text in record.fields.items() if name != DATA_KEY_FIELD}
-        return replace(record, fields=fields)
-
-    def close(self, id_hash: str, record: Record) -> Record:
-        """Return the record with its texts encrypted, for the session of an ID hash."""
-        return replace(record, fields=self._close(record.fields) | self._wrapped(id_hash))
-
-    def close_patch(self, id_hash: str, new_id_hash: str | None, patch: Patch) -> Patch:
-        """Return the patch with its texts encrypted; `new_id_hash` is where the session moves, if it does."""
-        # The very text that was loaded is expected; a second encryption of it would be another.
-        expect = {name: None if text is None else self._sealed_text(name, text) for name, text in patch.expect.items()}
-        texts = self._close(patch.set)
-        if new_id_hash is not None or self._is_outdated:
-            texts |= self._wrapped(new_id_hash or id_hash)
-        return replace(patch, set=texts, expect=expect)
-
-    def _open(self, name: str, text: str) -> str:
-        data = self._cipher.decrypt(text, name.encode())
-        plain = _UNREADABLE + text if data is None else data.decode()
-        self._sealed[name, plain] = text
-        return plain
-
-    def _close(self, texts: Mapping[str, str]) -> dict[str, str]:
-        return {name: self._sealed_text(name, text) for name, text in texts.items()}
-
-    def _sealed_text(self, name: str, text: str) -> str:
-        sealed = self._sealed.get((name, text))
-        if sealed is None:
-            sealed = self._sealed[name, text] = self._cipher.encrypt(text.encode(), name.encode())
-        return sealed
-
-    def _wrapped(self, id_hash: str) -> dict[str, str]:
-        return {DATA_KEY_FIELD: self._keyring.encrypt(self._data_key, id_hash.encode())}
+def _check_instant(instant: object) -> None:
+    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+        raise ConfigurationError(
+            f"read_plain_until is an aware datetime, such as datetime(2030, 1, 1, tzinfo=timezone.utc); got {instant!r}"
+        )

@@ -13,25 +13,75 @@ SecretKeys = Sequence[str | bytes]
 """The first one signs or encrypts; all are tried on what comes back, so a key is replaced without a logout."""
 
 _SHORTEST = 32
+_FEWEST_CHARACTERS = 5
 _KEY_BYTES = 32
+
+VERSION = b"\x01"
+"""The first byte of what `Cipher` encrypts. Another layout of the bytes, or another algorithm, gets another one."""
+
 _NONCE_BYTES = 12
+_CLEAR_BYTES = len(VERSION) + _NONCE_BYTES
+_TAG_BYTES = 16
+
+_GOOD_KEY = 'this makes a good one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+
+
+def are_given(keys: SecretKeys) -> bool:
+    """Tell whether the option is not left at its default, `()`.
+
+    An empty list is no such default: it is what a configuration that was not read looks like.
+    """
+    return not isinstance(keys, tuple) or len(keys) > 0
 
 
 def check_secret_keys(option: str, keys: Any) -> list[bytes]:
     """Return secret keys as bytes.
 
-    :raises ConfigurationError: it is no list of keys, or one is too short to be secret.
+    :raises ConfigurationError: it is no list of keys, it is an empty one, or a key in it is easy to guess.
     """
     if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
         raise ConfigurationError(f"{option} is a list of keys, the newest first: {option}=[new, old]")
-    for number, key in enumerate(keys, 1):
-        if not isinstance(key, str | bytes) or len(key) < _SHORTEST:
-            got = f"{len(key)} characters" if isinstance(key, str | bytes) else type(key).__name__
-            raise ConfigurationError(
-                f"a secret key is a str or bytes of {_SHORTEST} characters or more, and number {number} of {option}"
-                f' is {got}; this makes a good one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
-            )
-    return [key.encode() if isinstance(key, str) else key for key in keys]
+    if not keys:
+        raise ConfigurationError(
+            f"{option} holds no key, as where a configuration was not read; to do without, leave the option out."
+            f" Otherwise {_GOOD_KEY}"
+        )
+    return [_checked(key, f"number {number} of {option}") for number, key in enumerate(keys, 1)]
+
+
+def _checked(key: Any, which: str) -> bytes:
+    if not isinstance(key, str | bytes):
+        raise _refused(which, f"a {type(key).__name__}")
+    try:
+        data = key.encode() if isinstance(key, str) else key
+    except UnicodeEncodeError:
+        raise _refused(which, "text with a lone surrogate") from None  # the cause would quote the key
+    if len(key) < _SHORTEST:
+        raise _refused(which, f"{len(key)} characters")
+    if len(set(key)) < _FEWEST_CHARACTERS:
+        raise _refused(which, f"{len(key)} characters of which {len(set(key))} differ")
+    encoded = _readable_base64(data)
+    if encoded is not None and len(encoded) < _SHORTEST:
+        raise _refused(which, f"base64 of a text of {len(encoded)} characters, which is no harder to guess than that")
+    return data
+
+
+def _refused(which: str, got: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"a secret key is a str or bytes of {_SHORTEST} random characters or more, and {which} is {got}; {_GOOD_KEY}"
+    )
+
+
+def _readable_base64(data: bytes) -> bytes | None:
+    """Return the readable text that somebody has encoded, or None; random bytes are not readable."""
+    try:
+        decoded = base64.b64decode(data.translate(_TO_STANDARD), validate=True)
+    except ValueError:
+        return None
+    return decoded if all(0x20 <= byte < 0x7F for byte in decoded) else None
+
+
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 def encode_base64(data: bytes) -> str:
@@ -52,8 +102,14 @@ def decode_base64(text: str) -> bytes | None:
     return data if encode_base64(data) == text else None
 
 
+def is_encrypted(text: str) -> bool:
+    """Tell whether a text has the form of one that `Cipher` encrypted."""
+    data = decode_base64(text)
+    return data is not None and len(data) >= _CLEAR_BYTES + _TAG_BYTES and data.startswith(VERSION)
+
+
 class Cipher:
-    """AES-256-GCM with random nonces, as texts of URL-safe base64.
+    """AES-256-GCM with random nonces, as texts of URL-safe base64; docs/security.md has the layout.
 
     :param key: 32 bytes.
     """
@@ -66,17 +122,18 @@ class Cipher:
     def encrypt(self, data: bytes, context: bytes) -> str:
         """Return the encrypted data; only under the same context can it be decrypted."""
         nonce = os.urandom(_NONCE_BYTES)
-        return encode_base64(nonce + self._aead.encrypt(nonce, data, context))
+        return encode_base64(VERSION + nonce + self._aead.encrypt(nonce, data, context))
 
     def decrypt(self, text: str, context: bytes) -> bytes | None:
         """Return what was encrypted, or None: another key or context, or not a byte as it was."""
         from cryptography.exceptions import InvalidTag
 
         sealed = decode_base64(text)
-        if sealed is None:
+        if sealed is None or not sealed.startswith(VERSION):
             return None
+        nonce, encrypted = sealed[len(VERSION) : _CLEAR_BYTES], sealed[_CLEAR_BYTES:]
         try:
-            data: bytes = self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
+            data: bytes = self._aead.decrypt(nonce, encrypted, context)
         except (InvalidTag, ValueError):
             return None
         return data

@@ -7,6 +7,7 @@ import logging
 from .options import Settings
 from .record import Record
 from .request_state import Exchange, RequestSession
+from .reserved_fields import DATA_KEY_FIELD
 from .session_ids import SessionID, moved_hash
 from .states import MALFORMED
 from .transports import MOST_TRIED
@@ -26,13 +27,15 @@ def load(exchange: Exchange, current: RequestSession) -> None:
         if record is None:
             continue
         if settings.encryption is None:
-            current.become_stored(session_id, record, None)
-            return
-        seal = settings.encryption.find_seal(session_id.id_hash, record)
-        if seal is not None:
-            current.become_stored(session_id, seal.open(record), seal)
-            return
-        _logger.warning("a stored session is encrypted by none of the keys; the visitor gets a new one")
+            if DATA_KEY_FIELD not in record.fields:
+                current.become_stored(session_id, record, None)
+                return
+        else:
+            seal = settings.encryption.find_seal(session_id.id_hash, record)
+            if seal is not None:
+                current.become_stored(session_id, seal.open(record), seal)
+                return
+        _tell_why_ignored(settings, record)
     for session_id in tried:
         mark = load_mark(settings, session_id)
         if mark is not None:
@@ -48,7 +51,31 @@ def load_mark(settings: Settings, session_id: SessionID) -> Record | None:
     """Return the mark that a parallel request has left at an ID which it changed, or None. One round trip."""
     id_hash = moved_hash(session_id.id_hash)
     mark = settings.store.load(id_hash)
-    if mark is None or settings.encryption is None:
-        return mark
+    if mark is None:
+        return None
+    if settings.encryption is None:
+        return None if DATA_KEY_FIELD in mark.fields else mark
     seal = settings.encryption.find_seal(id_hash, mark)
     return None if seal is None else seal.open(mark)
+
+
+def _tell_why_ignored(settings: Settings, record: Record) -> None:
+    """Say why a stored session cannot be used; once, where a change of the options does that to all of them."""
+    if settings.encryption is None:
+        settings.warn_once(
+            "encrypted",
+            "stored sessions are encrypted, and this manager has no keys; they are ignored, and their visitors get new"
+            " ones. Give it the keys: encryption_keys=[key]",
+        )
+    elif DATA_KEY_FIELD not in record.fields:
+        settings.warn_once(
+            "plain",
+            "stored sessions are not encrypted, and this manager has encryption_keys; they are ignored, and their"
+            " visitors get new ones. To read them for some days, and encrypt them at their next write, say"
+            " read_plain_until=datetime(...)",
+        )
+    else:
+        _logger.warning(
+            "a stored session is encrypted by none of the keys, or its ID, owner or creation time was changed in the"
+            " store; the visitor gets a new one"
+        )

@@ -71,8 +71,8 @@ def _claim_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, 
     if settings.encryption is not None:
         mark = settings.store.load(id_hash)
         seal = None if mark is None else settings.encryption.find_seal(id_hash, mark)
-        if seal is not None:
-            patch = seal.close_patch(id_hash, None, patch)
+        if mark is not None and seal is not None:
+            patch = seal.close_patch(id_hash, seal.open(mark), patch)
     if settings.store.update(id_hash, patch) is Outcome.GONE:
         leave_mark(settings, session_id, fields)
 

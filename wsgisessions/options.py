@@ -12,19 +12,23 @@ from msgspec.structs import force_setattr
 
 from .changes import check_key
 from .codec import Codec, JSONCodec
-from .encryption_at_rest import EncryptedCodec
+from .encryption_at_rest import Encryption, encryption_of
 from .errors import ConfigurationError
 from .expiry import Expiry, OnSessionEnd, dump_expiry
+from .keyring import SecretKeys
 from .leases import ThreadLocks
 from .merge import Rule
 from .owners import check_namespace
 from .record import Clock, utc_now
+from .seal import SealedCodec
 from .session_info import KeepClient
 from .stores.base import Store
 from .transports import Transport
 from .warn_once import WarnOnce
 
 OnConflict = Literal["last-wins", "refuse"]
+
+_DEFAULT_FOR_NONE = ("codec", "merges")
 
 
 class Options(TypedDict, total=False):
@@ -34,6 +38,12 @@ class Options(TypedDict, total=False):
     """When sessions end: `OnSessionEnd()`, which is the default, `OnInactivity(...)` or `AtDateTime(...)`."""
     codec: Codec | None
     """How values become text; `JSONCodec()` by default."""
+    encryption_keys: SecretKeys
+    """Secret keys to encrypt the texts of any codec at rest, the newest first, each a str or bytes of 32 random
+    characters or more. The first encrypts, all decrypt. `()`, the default, stores in plain."""
+    read_plain_until: datetime | None
+    """Until when sessions that are stored in plain are read, and encrypted by their next write; an aware datetime. By
+    default they are ignored. Until then, whoever writes to the store can forge sessions."""
     namespace: str
     """The app's name among those that share a store: they share no session, unless they give the same name."""
     max_bytes: int | None
@@ -80,8 +90,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     max_per_owner: int | None = None
     keep_client: KeepClient | None = None
     clock: Clock = utc_now
-    encryption: EncryptedCodec | None = None
-    """The codec, if it encrypts at rest."""
+    encryption: Encryption | None = None
+    """What encrypts the texts at rest, if anything does."""
     is_guarded: Callable[[str], bool] | None = None
     """Tells which keys' changes must not overwrite another request's; None: no key's."""
     warn_once: WarnOnce = msgspec.field(default_factory=WarnOnce)
@@ -122,8 +132,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
                     f"merges[{key!r}] is a function of (base, mine, theirs), such as merge.add or"
                     f" merge.each(merge.add); got {rule!r}"
                 )
-        if isinstance(self.codec, EncryptedCodec):
-            force_setattr(self, "encryption", self.codec)
+        if self.encryption is not None:
+            force_setattr(self, "codec", SealedCodec(self.codec))
         if self.on_conflict == "refuse":
             force_setattr(self, "is_guarded", lambda key: True)
         elif self.merges:
@@ -136,8 +146,10 @@ def settings_of(store: Store, options: Mapping[str, Any]) -> Settings:
     :raises ConfigurationError: an option makes no sense.
     :raises TypeError: there is no such option.
     """
-    defaults = [name for name in ("codec", "merges") if options.get(name) is None]
-    return Settings(store=store, **{name: value for name, value in options.items() if name not in defaults})
+    given = {name: value for name, value in options.items() if value is not None or name not in _DEFAULT_FOR_NONE}
+    keys, read_plain_until = given.pop("encryption_keys", ()), given.pop("read_plain_until", None)
+    encryption = encryption_of(keys, read_plain_until, given.get("clock", utc_now))
+    return Settings(store=store, encryption=encryption, **given)
 
 
 def _takes_three(rule: Any) -> bool:

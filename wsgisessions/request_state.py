@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .changes import Changes
-from .encryption_at_rest import Seal
 from .errors import DecodeError, SessionError
 from .expiry import Expiry, load_expiry
 from .forking import call_after_fork
 from .options import Settings
 from .record import Record
 from .reserved_fields import EXPIRY_FIELD, RESERVED_FIELDS, split_fields
+from .seal import Seal
 from .session_ids import SessionID, is_well_formed
 from .states import (
     CLEARED,

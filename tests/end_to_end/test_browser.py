@@ -246,8 +246,8 @@ KINDS = {
     "domain": {"domain": "shop.test"},
     "path and domain": {"path": "/area", "domain": "shop.test"},
     "partitioned": {"name": "__Host-id", "same_site": "None", "partitioned": True},
-    "signed": {"signing_keys": ["k" * 43]},
-    "encrypted": {"encryption_keys": ["k" * 43]},
+    "signed": {"signing_keys": ["a secret key" * 4]},
+    "encrypted": {"encryption_keys": ["a secret key" * 4]},
 }
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from wsgisessions import ConfigurationError, EncryptedCodec, MemoryStore, SessionError, SessionManager
+from wsgisessions import ConfigurationError, MemoryStore, SessionError, SessionManager
 from wsgisessions.session_ids import SessionID
 from wsgisessions.testing import ManualClock
 
@@ -166,7 +166,7 @@ def test_options_that_make_no_sense_are_refused(options):
 
 
 def test_encrypted_sessions_are_listed_too(make_browser):
-    browser = make_browser(codec=EncryptedCodec([KEY]), keep_client="plain")
+    browser = make_browser(encryption_keys=[KEY], keep_client="plain")
     browser.environ |= {"HTTP_USER_AGENT": "Firefox", "REMOTE_ADDR": "192.0.2.1"}
     browser.get(log_in)
     (found,) = list_sessions(browser)

@@ -1,4 +1,4 @@
-"""Every byte of every engine's storage, read after a run: no ID that is alive, no value, no key of a codec."""
+"""Every byte of every engine's storage, read after a run: no ID that is alive, no value, no key of encryption."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsgisessions import Cookie, EncryptedCodec, SQLiteStore, open_store
+from wsgisessions import Cookie, SQLiteStore, open_store
 
 VALUE = "attack at dawn, by the old mill"
 OPTIONS = {"redis": ["--appendonly", "yes", "--rdbcompression", "no"]}
@@ -66,11 +66,11 @@ def forms(secret):
 def test_no_id_is_in_the_storage(engine, encrypts, make_browser, caplog):
     store, stored = engine
     key = secrets.token_urlsafe(32)
-    codec = {"codec": EncryptedCodec([key])} if encrypts else {}
+    options = {"encryption_keys": [key]} if encrypts else {}
     transport = Cookie(signing_keys=[key])
     ids = []
     for number in range(5):
-        browser = make_browser(store, transport=transport, **codec)
+        browser = make_browser(store, transport=transport, **options)
         browser.get(lambda session: session.update(plan=VALUE))
         ids.append(browser.get(lambda session: session.id).result)
         browser.get(lambda session, number=number: session.login(f"ann-{number}"))

@@ -14,7 +14,6 @@ from wsgisessions import (
     AtDateTime,
     CachingStore,
     Cookie,
-    EncryptedCodec,
     Header,
     MemoryStore,
     MongoDBStore,
@@ -84,7 +83,7 @@ assert_type(manager.open(None), Session)
 assert_type(manager.revoke_all("ann"), int)
 
 secret_keys = ["a secret key" * 3]
-account = SessionManager(MemoryStore(), codec=EncryptedCodec(secret_keys), max_per_owner=3, keep_client="plain")
+account = SessionManager(MemoryStore(), encryption_keys=secret_keys, max_per_owner=3, keep_client="plain")
 assert_type(account.sessions("ann"), list[SessionInfo])
 assert_type(account.revoke("handle"), bool)
 assert_type(account.open().revoke_others(), int)
