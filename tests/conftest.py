@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import threading
+from datetime import timedelta
 from wsgiref.validate import validator
 
 import pytest
@@ -13,6 +14,7 @@ from servers import KINDS, SharedServers, left_out
 from webtest import TestApp
 
 from wsgisessions import (
+    CachingStore,
     MemoryStore,
     MongoDBStore,
     MySQLStore,
@@ -172,6 +174,22 @@ def make_recording_store():
 def store(request, tmp_path):
     """Yield a store of each engine in turn."""
     store = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "cached", *STORES])
+def any_store(request, tmp_path):
+    """Yield a store of every engine in turn, servers too."""
+    kind = request.param
+    if kind == "memory":
+        store = MemoryStore()
+    elif kind == "sqlite":
+        store = SQLiteStore(tmp_path / "sessions.db")
+    elif kind == "cached":
+        store = CachingStore(MemoryStore(), SQLiteStore(tmp_path / "sessions.db"), max_age=timedelta(minutes=1))
+    else:
+        store = request.getfixturevalue("open_fresh")(kind, request.getfixturevalue("server_url")(kind))
     yield store
     store.close()
 

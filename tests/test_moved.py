@@ -10,7 +10,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 
 from wsgisessions import (
-    CachingStore,
     Cookie,
     MemoryStore,
     OnInactivity,
@@ -18,34 +17,17 @@ from wsgisessions import (
     SessionInterrupted,
     SessionManager,
     SessionMiddleware,
-    SQLiteStore,
     StoreUnavailable,
     get_session,
 )
 from wsgisessions.session_ids import SessionID, moved_hash
 
 KEY = "a secret key" * 4
-SERVERS = ["redis", "redis_cluster", "postgres", "mysql", "mongodb"]
-
-
-@pytest.fixture(params=["memory", "sqlite", "cached", *SERVERS])
-def any_store(request, tmp_path):
-    kind = request.param
-    if kind == "memory":
-        store = MemoryStore()
-    elif kind == "sqlite":
-        store = SQLiteStore(tmp_path / "sessions.db")
-    elif kind == "cached":
-        store = CachingStore(MemoryStore(), SQLiteStore(tmp_path / "sessions.db"), max_age=timedelta(minutes=1))
-    else:
-        store = request.getfixturevalue("open_fresh")(kind, request.getfixturevalue("server_url")(kind))
-    yield store
-    store.close()
 
 
 @pytest.fixture(params=["plain", "encrypted"])
 def manager(request, any_store):
-    return SessionManager(any_store, encryption_keys=[KEY] if request.param == "encrypted" else None)
+    return SessionManager(any_store, encryption_keys=[KEY] if request.param == "encrypted" else ())
 
 
 @pytest.fixture

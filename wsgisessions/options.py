@@ -28,8 +28,6 @@ from .warn_once import WarnOnce
 
 OnConflict = Literal["last-wins", "refuse"]
 
-_DEFAULT_FOR_NONE = ("codec", "merges")
-
 
 class Options(TypedDict, total=False):
     """What can be said of sessions wherever they are opened."""
@@ -83,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     store: Store
     expiry: Expiry = OnSessionEnd()
     codec: Codec = JSONCodec()
+    encryption_keys: SecretKeys = ()
+    read_plain_until: datetime | None = None
     namespace: str = ""
     max_bytes: int | None = None
     on_conflict: OnConflict = "last-wins"
@@ -132,7 +132,9 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
                     f"merges[{key!r}] is a function of (base, mine, theirs), such as merge.add or"
                     f" merge.each(merge.add); got {rule!r}"
                 )
-        if self.encryption is not None:
+        encryption = encryption_of(self.encryption_keys, self.read_plain_until, self.clock)
+        if encryption is not None:
+            force_setattr(self, "encryption", encryption)
             force_setattr(self, "codec", SealedCodec(self.codec))
         if self.on_conflict == "refuse":
             force_setattr(self, "is_guarded", lambda key: True)
@@ -146,10 +148,8 @@ def settings_of(store: Store, options: Mapping[str, Any]) -> Settings:
     :raises ConfigurationError: an option makes no sense.
     :raises TypeError: there is no such option.
     """
-    given = {name: value for name, value in options.items() if value is not None or name not in _DEFAULT_FOR_NONE}
-    keys, read_plain_until = given.pop("encryption_keys", ()), given.pop("read_plain_until", None)
-    encryption = encryption_of(keys, read_plain_until, given.get("clock", utc_now))
-    return Settings(store=store, encryption=encryption, **given)
+    defaults = [name for name in ("codec", "merges") if options.get(name) is None]
+    return Settings(store=store, **{name: value for name, value in options.items() if name not in defaults})
 
 
 def _takes_three(rule: Any) -> bool:
