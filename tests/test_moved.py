@@ -20,6 +20,7 @@ from wsgisessions import (
     StoreUnavailable,
     get_session,
 )
+from wsgisessions.moved_marks import is_claimed
 from wsgisessions.session_ids import SessionID, moved_hash
 
 KEY = "a secret key" * 4
@@ -209,6 +210,13 @@ def test_a_mark_that_cannot_be_claimed_does_not_undo_the_move(manager, any_store
     monkeypatch.undo()
     assert manager.open(session.id).owner == "ann"
     assert "could not be claimed" in caplog.text
+
+
+def test_a_rivals_mark_is_claimed_by_the_request_that_moves_the_session(manager, visitor):
+    leave_mark_of_a_rival(manager, visitor)
+    assert not is_claimed(manager.settings, SessionID(visitor))
+    log_in(manager, visitor)
+    assert is_claimed(manager.settings, SessionID(visitor))
 
 
 def leave_mark_of_a_rival(manager, visitor):

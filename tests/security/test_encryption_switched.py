@@ -131,8 +131,10 @@ def test_each_save_after_that_writes_only_what_changed(store, plain, manager):
     session = manager.open(start(plain, a=1, b=2))
     session["a"] = 2
     session.save()
+    store.taken()
     session["b"] = 3
     session.save()
+    assert store.taken() == ["update"]
     assert store.patches[-1].set.keys() == {"b"}
     assert store.patches[-1].expect == {}
 
@@ -229,7 +231,9 @@ def test_of_two_requests_that_both_encrypt_none_loses_a_write(store, plain, mana
     assert dict(SessionManager(store, encryption_keys=[KEY]).open(session_id)) == {"n": 11, "m": 11}
     # What the later one has learnt holds for its next write.
     both[1]["m"] += 1
+    store.taken()
     both[1].save()
+    assert store.taken() == ["update"]
     assert manager.open(session_id)["m"] == 12
 
 
@@ -257,12 +261,14 @@ def test_what_a_process_without_keys_writes_after_all_is_read_and_encrypted(stor
     old_process["n"], old_process["new"] = 5, [1]
     old_process.save()
     assert names_in_plain(store, session_id) == {"n", "new"}
-    found = manager.open(session_id)
-    assert dict(found) == {"n": 5, "m": 2, "new": [1]}
+    found, rival = manager.open(session_id), manager.open(session_id)
+    assert dict(found) == dict(rival) == {"n": 5, "m": 2, "new": [1]}
     found["m"] = 3
-    found.save()
-    assert names_in_plain(store, session_id) == set()
-    assert dict(SessionManager(store, encryption_keys=[KEY]).open(session_id)) == {"n": 5, "m": 3, "new": [1]}
+    rival["n"] = 6
+    for each in (found, rival):
+        each.save()
+        assert names_in_plain(store, session_id) == set()
+    assert dict(SessionManager(store, encryption_keys=[KEY]).open(session_id)) == {"n": 6, "m": 3, "new": [1]}
 
 
 def test_a_text_in_plain_within_an_encrypted_session_is_refused_after_those_days(store, plain, manager):

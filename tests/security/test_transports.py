@@ -138,7 +138,7 @@ def test_of_a_thousand_cookies_three_are_tried(protected, monkeypatch, option):
     assert 1 <= len(set(tried)) <= len(tried) <= 3 * 2
 
 
-@pytest.mark.parametrize("keys", [["short"], [b"x" * 31], [None], "x" * 40, [NEW, "short"]])
+@pytest.mark.parametrize("keys", [["short"], [b"x" * 31], [None], "x" * 40, [NEW, "short"], []])
 def test_keys_that_keep_no_secret_are_refused_at_once(option, keys):
     with pytest.raises(ConfigurationError) as caught:
         Cookie(**{option: keys})
