@@ -13,7 +13,8 @@ import re
 from typing import Protocol
 
 from .errors import ConfigurationError
-from .keyring import Keyring, SecretKeys, check_secret_keys
+from .keyring import Keyring
+from .secret_keys import SecretKeys, check_secret_keys
 from .session_ids import PresentedID, is_well_formed
 
 

@@ -11,7 +11,7 @@ from werkzeug.sansio.http import parse_cookie
 from .cookie_attributes import FixedCookie, Remedies, has_prefix
 from .cookie_protection import Encrypted, Protection, Signed, reveal_all
 from .errors import ConfigurationError
-from .keyring import SecretKeys, are_given
+from .secret_keys import SecretKeys, are_given
 from .session_ids import ID_LENGTH, PresentedID
 from .transports import Caution, ResponseHeader
 

@@ -10,10 +10,11 @@ import os
 from datetime import datetime
 
 from .errors import ConfigurationError
-from .keyring import Keyring, SecretKeys, are_given
+from .keyring import Keyring
 from .record import Clock, Record
 from .reserved_fields import DATA_KEY_FIELD
 from .seal import CURRENT, MISSING, OUTDATED, Seal, bound_to
+from .secret_keys import SecretKeys, are_given
 
 _DATA_KEY_BYTES = 32
 

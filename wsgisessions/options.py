@@ -15,12 +15,12 @@ from .codec import Codec, JSONCodec
 from .encryption_at_rest import Encryption, encryption_of
 from .errors import ConfigurationError
 from .expiry import Expiry, OnSessionEnd, dump_expiry
-from .keyring import SecretKeys
 from .leases import ThreadLocks
 from .merge import Rule
 from .owners import check_namespace
 from .record import Clock, utc_now
 from .seal import SealedCodec
+from .secret_keys import SecretKeys
 from .session_info import KeepClient
 from .stores.base import Store
 from .transports import Transport
@@ -135,6 +135,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         encryption = encryption_of(self.encryption_keys, self.read_plain_until, self.clock)
         if encryption is not None:
             force_setattr(self, "encryption", encryption)
+            # What shows an object's fields, as rich does in tracebacks, shows no key.
+            force_setattr(self, "encryption_keys", ())
             force_setattr(self, "codec", SealedCodec(self.codec))
         if self.on_conflict == "refuse":
             force_setattr(self, "is_guarded", lambda key: True)
