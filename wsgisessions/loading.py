@@ -6,7 +6,7 @@ import logging
 
 from .options import Settings
 from .record import Record
-from .request_state import Exchange, RequestSession
+from .request_state import Exchange, RequestSession, stored_expiry
 from .reserved_fields import DATA_KEY_FIELD
 from .session_ids import SessionID, moved_hash
 from .states import MALFORMED
@@ -33,7 +33,10 @@ def load(exchange: Exchange, current: RequestSession) -> None:
         else:
             seal = settings.encryption.find_seal(session_id.id_hash, record)
             if seal is not None:
-                current.become_stored(session_id, seal.open(record), seal)
+                record = seal.open(record)
+                if _is_over(settings, record):
+                    continue
+                current.become_stored(session_id, record, seal)
                 return
         _tell_why_ignored(settings, record)
     for session_id in tried:
@@ -57,6 +60,16 @@ def load_mark(settings: Settings, session_id: SessionID) -> Record | None:
         return None if DATA_KEY_FIELD in mark.fields else mark
     seal = settings.encryption.find_seal(id_hash, mark)
     return None if seal is None else seal.open(mark)
+
+
+def _is_over(settings: Settings, record: Record) -> bool:
+    """Tell whether an encrypted session has reached its absolute limit, whatever deadline its store has.
+
+    Creation time and limit are bound to the session. The deadline is not, so whoever writes to the store can change it.
+    """
+    now = settings.clock()
+    expiry = stored_expiry(record.fields) or settings.expiry
+    return expiry.deadline(record.created_at, now) <= now
 
 
 def _tell_why_ignored(settings: Settings, record: Record) -> None:

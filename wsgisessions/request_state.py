@@ -313,7 +313,7 @@ class RequestSession:
 
     def _take_own_fields(self, fields: Mapping[str, str]) -> Mapping[str, str]:
         others, self.own_fields = split_fields(fields)
-        self.own_expiry = _stored_expiry(self.own_fields.get(EXPIRY_FIELD))
+        self.own_expiry = stored_expiry(self.own_fields)
         return others
 
     # --- what the app asks for
@@ -364,7 +364,9 @@ class RequestSession:
         self.changes_id = False
 
 
-def _stored_expiry(text: str | None) -> Expiry | None:
+def stored_expiry(fields: Mapping[str, str]) -> Expiry | None:
+    """Return when a session ends, if not as the others do."""
+    text = fields.get(EXPIRY_FIELD)
     try:
         return None if text is None else load_expiry(text)
     except DecodeError:

@@ -12,6 +12,7 @@ from wsgisessions import DecodeError, OnInactivity, SessionManager
 from wsgisessions.record import Patch, Record
 from wsgisessions.seal import bound_to
 from wsgisessions.session_ids import SessionID
+from wsgisessions.testing import ManualClock
 
 KEY = "a secret key" * 4
 INSTANTS = st.just(datetime(2026, 7, 1, tzinfo=timezone.utc)) | st.datetimes(
@@ -88,6 +89,22 @@ def test_an_absolute_limit_cannot_be_put_off_in_the_store(any_store):
     created_at = any_store.load(SessionID(session_id).id_hash).created_at
     tamper(any_store, session_id, created_at=created_at + timedelta(milliseconds=1))
     assert dict(manager.open(session_id)) == {}
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_an_absolute_limit_holds_whatever_deadline_the_store_has(any_store, is_own):
+    now = datetime.now(timezone.utc)
+    limit = OnInactivity(timedelta(minutes=30), absolute=timedelta(hours=1))
+    options = {} if is_own else {"expiry": limit}
+    session = SessionManager(any_store, encryption_keys=[KEY], **options).open()
+    session["n"] = 1
+    if is_own:
+        session.expiry = limit
+    session.save()
+    any_store.update(SessionID(session.id).id_hash, Patch(expires_at=now + timedelta(days=9)))
+    for hours, found in [(0.9, {"n": 1}), (1.1, {})]:
+        clock = ManualClock(now + timedelta(hours=hours))
+        assert dict(SessionManager(any_store, encryption_keys=[KEY], clock=clock, **options).open(session.id)) == found
 
 
 def test_what_is_not_bound(any_store):
