@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from wsgisessions import DecodeError, OnInactivity, SessionManager
+from wsgisessions import DecodeError, MemoryStore, OnInactivity, SessionManager
 from wsgisessions.record import Patch, Record
 from wsgisessions.seal import bound_to
 from wsgisessions.session_ids import SessionID
@@ -130,6 +130,20 @@ def test_no_two_sessions_are_bound_to_the_same(both):
     milliseconds = [created.replace(microsecond=created.microsecond // 1000 * 1000) for created, _ in both]
     are_same = milliseconds[0] == milliseconds[1] and both[0][1] == both[1][1]
     assert (one == other) == are_same
+
+
+def test_names_and_owners_that_nobody_can_have_do_no_harm():
+    store = MemoryStore()
+    manager = SessionManager(store, encryption_keys=[KEY])
+    session_id = signed_in(manager)
+    id_hash = SessionID(session_id).id_hash
+    store.update(id_hash, Patch(set={"\ud800": "x"}))
+    session = manager.open(session_id)
+    assert session["n"] == 1
+    with pytest.raises(DecodeError):
+        session["\ud800"]
+    store.update(id_hash, Patch(owner="\ud800"))
+    assert manager.open(session_id).owner is None
 
 
 # --- any codec

@@ -23,10 +23,18 @@ def flask_app(**options):
     return Sessions(flask.Flask(__name__), MemoryStore(), **options)
 
 
+def pyramid_factory(**options):
+    pytest.importorskip("pyramid")
+    from wsgisessions.pyramid import session_factory
+
+    return session_factory(MemoryStore(), **options)
+
+
 MAKERS = {
     "manager": lambda **options: SessionManager(MemoryStore(), **options),
     "middleware": lambda **options: SessionMiddleware(app, MemoryStore(), **options),
     "flask": flask_app,
+    "pyramid": pyramid_factory,
     "cookie": Cookie,
 }
 

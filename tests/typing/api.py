@@ -84,6 +84,9 @@ assert_type(manager.revoke_all("ann"), int)
 
 secret_keys = ["a secret key" * 3]
 account = SessionManager(MemoryStore(), encryption_keys=secret_keys, max_per_owner=3, keep_client="plain")
+SessionMiddleware(
+    app, MemoryStore(), encryption_keys=[b"a secret key" * 3], read_plain_until=datetime.now(timezone.utc)
+)
 assert_type(account.sessions("ann"), list[SessionInfo])
 assert_type(account.revoke("handle"), bool)
 assert_type(account.open().revoke_others(), int)
