@@ -1,5 +1,7 @@
 """Whatever a visitor's requests do to a session, it stays what a plain dict would be."""
 
+from datetime import datetime, timezone
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wsgisessions import MemoryStore, SessionInterrupted, SessionManager, SQLiteStore
 
+FAR_OFF = datetime(9000, 1, 1, tzinfo=timezone.utc)
 keys = st.sampled_from(["a", "b", "c", "a.b", "$set", "é"])
 values = st.one_of(
     st.integers(), st.text(st.characters(exclude_categories=["Cs"]), max_size=5), st.lists(st.integers())
@@ -172,7 +175,19 @@ class VisitsOnSQLite(Visits):
         self.folder.cleanup()
 
 
+class VisitsWhileEncryptionIsSwitchedOn(Visits):
+    @rule()
+    def switch_on(self):
+        self.commit()
+        self.manager = SessionManager(
+            self.manager.store, encryption_keys=["a secret key" * 4], read_plain_until=FAR_OFF
+        )
+        self.begin()
+
+
 TestVisits = Visits.TestCase
+TestVisitsWhileEncryptionIsSwitchedOn = VisitsWhileEncryptionIsSwitchedOn.TestCase
+TestVisitsWhileEncryptionIsSwitchedOn.settings = settings(max_examples=100)
 TestVisitsOnSQLite = VisitsOnSQLite.TestCase
 TestVisits.settings = settings(max_examples=100)
 TestVisitsOnSQLite.settings = settings(max_examples=20)
