@@ -11,7 +11,7 @@ from werkzeug.sansio.http import parse_cookie
 from .cookie_attributes import FixedCookie, Remedies, has_prefix
 from .cookie_protection import Encrypted, Protection, Signed, reveal_all
 from .errors import ConfigurationError
-from .secret_keys import SecretKeys, are_given
+from .secret_keys import SecretKeys
 from .session_ids import ID_LENGTH, PresentedID
 from .transports import Caution, ResponseHeader
 
@@ -63,8 +63,8 @@ class Cookie:
         http_only: bool = True,
         same_site: str | None = "Lax",
         partitioned: bool = False,
-        signing_keys: SecretKeys = (),
-        encryption_keys: SecretKeys = (),
+        signing_keys: SecretKeys | None = None,
+        encryption_keys: SecretKeys | None = None,
     ) -> None:
         if secure not in (True, False, "auto"):
             raise ConfigurationError(f'secure is True, False or "auto"; got {secure!r}')
@@ -171,9 +171,9 @@ def _check_without_secure(name: str | None, same_site: str | None, partitioned: 
         )
 
 
-def _protection(name: str, signing_keys: SecretKeys, encryption_keys: SecretKeys) -> Protection | None:
-    if are_given(signing_keys) and are_given(encryption_keys):
+def _protection(name: str, signing_keys: SecretKeys | None, encryption_keys: SecretKeys | None) -> Protection | None:
+    if signing_keys is not None and encryption_keys is not None:
         raise ConfigurationError("give signing_keys or encryption_keys; what is encrypted is authenticated too")
-    if are_given(signing_keys):
+    if signing_keys is not None:
         return Signed(signing_keys, name)
-    return Encrypted(encryption_keys, name) if are_given(encryption_keys) else None
+    return None if encryption_keys is None else Encrypted(encryption_keys, name)

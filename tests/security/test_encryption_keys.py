@@ -49,6 +49,8 @@ NO_LISTS = [GOOD, GOOD.encode(), None, {GOOD}, {GOOD: 1}, 5, (key for key in [GO
 
 @pytest.mark.parametrize("keys", NO_LISTS, ids=lambda keys: type(keys).__name__)
 def test_what_is_no_list_is_refused(make, keys):
+    if make is Cookie and keys is None:
+        pytest.skip("the cookie's default")
     with pytest.raises(ConfigurationError, match=r"encryption_keys=\[new, old\]") as caught:
         make(encryption_keys=keys)
     assert GOOD not in str(caught.value)
@@ -106,7 +108,7 @@ def test_a_good_key_is_taken(make, key):
 
 
 def test_no_keys_at_all_are_the_default(make):
-    make(encryption_keys=())
+    make(encryption_keys=None if make is Cookie else ())
 
 
 def test_without_cryptography_the_remedy_is_told_in_a_line():
