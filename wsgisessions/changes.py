@@ -5,6 +5,7 @@ Knows neither threads nor stores: `Session` guards it, the commit asks it for it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -13,7 +14,11 @@ import msgspec
 
 from .codec import Codec
 from .errors import DecodeError, EncodeError, SessionError
+from .lazy_strings import Renderings, encode_with
 from .record import RESERVED_PREFIX
+from .surrogates import has_lone_surrogate
+
+_logger = logging.getLogger("wsgisessions")
 
 
 class LiveValue(msgspec.Struct, eq=False):
@@ -27,6 +32,12 @@ class LiveValue(msgspec.Struct, eq=False):
     type: Any
     encode: Callable[[Any], str]
     is_outdated: bool = False
+    renderings: Renderings = {}
+    """What lazy strings inside it showed when they were assigned."""
+
+    def text_now(self) -> str:
+        """Return the text of the value as it is now."""
+        return encode_with(self.renderings, self.encode, self.value)
 
     def __repr__(self) -> str:
         return f"<LiveValue of type {type(self.value).__name__}>"
@@ -107,21 +118,42 @@ class Changes(msgspec.Struct, eq=False):
         """Return the value of a key as a `type`; raises as `read` does."""
         return self._view(key, type, self.codec.encode_typed)
 
-    def bucket(self, key: str, type: Any) -> Any:
-        """Return the value of a key as a `type`, made with the type's defaults if absent."""
+    def bucket(self, key: str, type: Any, *, resets: bool = False) -> Any:
+        """Return the value of a key as a `type`, made with the type's defaults if absent.
+
+        :param resets: make it anew also where it does not fit, and tell the log.
+        """
         try:
             return self.read_as(key, type)
         except KeyError:
             check_key(key)
+            is_reset = False
+        except DecodeError:
+            if not resets:
+                raise
+            is_reset = True
+            _logger.warning(
+                "session key %r: the stored value cannot be read as %s; it starts anew with the defaults",
+                key,
+                type.__qualname__,
+            )
         try:
             value = type()
         except (TypeError, ValueError) as error:
             raise EncodeError(
                 f"session.bucket({type.__name__}) needs defaults for all of its fields: {error}"
             ) from error
-        text = self._encode(key, value, self.codec.encode_typed)
-        self.live[key] = [LiveValue(value, text, type, self.codec.encode_typed)]
-        self.buckets.add(key)
+        bucket = LiveValue(value, None, type, self.codec.encode_typed)
+        bucket.text = self._text_of(key, bucket)
+        for live in self.live.get(key, ()):
+            live.is_outdated = True
+        self.live[key] = [*self.live.get(key, ()), bucket]
+        if is_reset:
+            # Stored also if it is not touched, so that the log is told once.
+            self.assigned[key] = bucket.text
+            self.scalars.pop(key, None)
+        else:
+            self.buckets.add(key)
         return value
 
     def _view(self, key: str, type: Any, encode: Callable[[Any], str]) -> Any:
@@ -144,10 +176,12 @@ class Changes(msgspec.Struct, eq=False):
         except DecodeError as error:
             raise _cannot_read(key, error) from error.__cause__
         if value.__class__ not in self.codec.immutable_types:
-            # A typed value may encode to another text than the stored one (defaults, member order); what
-            # counts as a change is measured from its own text.
-            text = text if type is None else encode(value)
-            self.live.setdefault(key, []).append(LiveValue(value, text, type, encode))
+            live = LiveValue(value, text, type, encode)
+            if type is not None:
+                # A typed value may encode to another text than the stored one (defaults, member order); what
+                # counts as a change is measured from its own text.
+                live.text = self._text_of(key, live)
+            self.live.setdefault(key, []).append(live)
         return value
 
     def _note_read(self, key: str) -> None:
@@ -170,18 +204,20 @@ class Changes(msgspec.Struct, eq=False):
         if key not in self.base:
             check_key(key)
         codec = self.codec
+        live = None if type(value) in codec.immutable_types else LiveValue(value, None, None, codec.encode)
         try:
-            text = codec.encode(value)
+            text = codec.encode(value) if live is None else live.text_now()
         except EncodeError as error:
             raise _cannot_keep(key, error) from error.__cause__
         self.assigned[key] = text
         self.removed.discard(key)
         self.buckets.discard(key)
-        if type(value) in codec.immutable_types:
+        if live is None:
             self.scalars[key] = value
             self.live.pop(key, None)
         else:
-            self.live[key] = [LiveValue(value, text, None, codec.encode)]
+            live.text = text
+            self.live[key] = [live]
             self.scalars.pop(key, None)
 
     def delete(self, key: str) -> None:
@@ -264,7 +300,7 @@ class Changes(msgspec.Struct, eq=False):
         """Compare the values that the app holds of a key with their texts, and assign what changed in place."""
         changed: LiveValue | None = None
         for live in self.live.get(key, ()):
-            text = self._encode(key, live.value, live.encode)
+            text = self._text_of(key, live)
             if text == live.text:
                 continue
             if live.is_outdated:
@@ -286,16 +322,11 @@ class Changes(msgspec.Struct, eq=False):
             for live in self.live[key]:
                 live.is_outdated = live is not changed
 
-    def _encode(self, key: str, value: Any, encode: Callable[[Any], str]) -> str:
+    def _text_of(self, key: str, live: LiveValue) -> str:
         try:
-            return encode(value)
+            return live.text_now()
         except EncodeError as error:
             raise _cannot_keep(key, error) from error.__cause__
-
-
-def has_lone_surrogate(text: str) -> bool:
-    """Tell whether a text cannot be written as UTF-8."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def check_key(key: object) -> None:
@@ -307,7 +338,7 @@ def check_key(key: object) -> None:
         raise EncodeError(f"session keys are str; got {type(key).__name__}")
     if "\0" in key:
         raise EncodeError("a session key cannot hold a NUL character")
-    if not key.isascii() and has_lone_surrogate(key):
+    if has_lone_surrogate(key):
         raise EncodeError("a session key cannot hold a lone surrogate")
     if key.startswith(RESERVED_PREFIX):
         raise EncodeError(f"session keys that start with {RESERVED_PREFIX!r} are reserved; got {key!r}")

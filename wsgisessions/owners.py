@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .changes import has_lone_surrogate
 from .errors import ConfigurationError, SessionError
+from .surrogates import has_lone_surrogate
 
 _SEPARATOR = "\x1f"
 """The ASCII unit separator. Neither a namespace nor an owner may hold it, so no two pairs of them look the same."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from .commit import commit, would_write
 from .decision import SUCCEEDED, Result
@@ -152,7 +152,7 @@ class Session(MutableMapping[str, Any]):
             self._note_late_use()
             current.end(CLEARED, self._exchange)
 
-    def bucket(self, type: type[T], key: str | None = None) -> T:
+    def bucket(self, type: type[T], key: str | None = None, *, on_mismatch: Literal["raise", "reset"] = "raise") -> T:
         """Return a typed name-space: an instance of `type`, kept in the session under one key.
 
         Made with its defaults if absent, and stored once it differs from them. Change its
@@ -161,13 +161,18 @@ class Session(MutableMapping[str, Any]):
         :param type: a dataclass, attrs class, msgspec Struct or pydantic model whose fields all
             have defaults.
         :param key: the session key; the class's name unless given.
+        :param on_mismatch: what happens when the stored value does not fit the type, as after a change of
+            its fields: an error, or a new start with the defaults and a warning in the log.
         :raises DecodeError: what is stored does not fit the type.
         """
+        if on_mismatch not in ("raise", "reset"):
+            raise ConfigurationError(f'on_mismatch is "raise" or "reset"; got {on_mismatch!r}')
         current = self._looked_at()
         with current.lock:
             if self._exchange.phase is not WAITING:
                 self._change_late()
-            bucket: T = current.changes.bucket(type.__qualname__ if key is None else key, type)
+            name = type.__qualname__ if key is None else key
+            bucket: T = current.changes.bucket(name, type, resets=on_mismatch == "reset")
             return bucket
 
     def copy(self) -> dict[str, Any]:
