@@ -137,12 +137,12 @@ class JSONCodec:
         except RecursionError:
             if not _has_deep_brackets(text):
                 raise RecursionError(refusals.STACK_IS_FULL) from None
-            raise DecodeError(f"the stored value {refusals.TOO_DEEP}") from None
+            raise DecodeError(refusals.STORED_TOO_DEEP) from None
         except _NOT_OURS:
             # The cause would quote what is stored.
             raise DecodeError("the stored text is not one that this codec wrote") from None
         if len(text) > _SHORTEST_DEEP_TEXT and is_deeper(value, MOST_LEVELS):
-            raise DecodeError(f"the stored value {refusals.TOO_DEEP}")
+            raise DecodeError(refusals.STORED_TOO_DEEP)
         return value if type is None else read_as(value, type)
 
 

@@ -90,11 +90,13 @@ class Encoder:
         raise Unkept(refusals.of_type(kind, is_bucket_member=self._models))
 
     def _as_base(self, value: Any, base: type, level: int) -> Any:
-        if base not in DUMPERS:
-            return self.to_json(COPIES[base](value), level)
-        if value != value:  # pandas' NaT, of which datetime's own functions say the year 1
+        if base in DUMPERS and value != value:  # pandas' NaT, of which datetime's own functions say the year 1
             raise Unkept(refusals.NOT_A_TIME)
-        return {tag_of(base): DUMPERS[base](value)}
+        try:
+            content = COPIES[base](value)
+        except KeyError:
+            raise Unkept(refusals.keeps_items_elsewhere(type(value))) from None
+        return {tag_of(base): content} if base in DUMPERS else self.to_json(content, level)
 
     def _list(self, value: Iterable[Any], level: int) -> list[Any]:
         if level >= MOST_LEVELS:

@@ -8,8 +8,9 @@ from .errors import EncodeError
 from .tags import MOST_LEVELS
 
 _LONGEST_NAME = 60
-_LONGEST_PATH = 300
+_LONGEST_PATH = 120
 
+STORED_TOO_DEEP = f"the stored value is nested deeper than {MOST_LEVELS} levels"
 TOO_DEEP = f"is nested deeper than {MOST_LEVELS} levels, or contains itself; store it flatter, or in parts"
 LONE_SURROGATE = (
     "is text with a lone surrogate, which UTF-8 cannot hold;"
@@ -72,6 +73,14 @@ def of_type(kind: type, *, is_bucket_member: bool = False) -> str:
     return (
         f"{reason}; store an ID, a str or a dict of its parts instead,"
         f" or teach the codec: JSONCodec(types={{{kind.__name__}: (to_json, from_json)}})"
+    )
+
+
+def keeps_items_elsewhere(kind: type) -> str:
+    """Return why a dict is not kept whose items are not where a dict has them."""
+    return (
+        f"is of type {kind.__module__}.{kind.__qualname__}, which does not keep its items as a dict does;"
+        " write dict(...) around it"
     )
 
 

@@ -69,10 +69,14 @@ COPIES: dict[type, Callable[[Any], Any]] = {
     int: int.__int__,
     float: float.__float__,
     list: list,
-    dict: dict,
+    # In the order that it shows, for OrderedDict has one of its own; the values as they are, for MultiDict shows the
+    # first of each list only.
+    dict: lambda value: {key: dict.__getitem__(value, key) for key in value},
     tuple: tuple,
     set: set,
     frozenset: frozenset,
     **DUMPERS,
 }
-"""How a value of a subclass becomes one of its base; for the types of `DUMPERS`, what is stored of it."""
+"""How a value of a subclass becomes one of its base; for the types of `DUMPERS`, what is stored of it.
+
+A dict that does not keep its items itself, such as CombinedMultiDict, raises KeyError."""
