@@ -16,9 +16,9 @@ from .custom_types import CustomTypes, TypeMap
 from .decoding import Decoder, is_deeper
 from .encoding import Encoder, dump
 from .errors import DecodeError, EncodeError
-from .models import read_as
 from .refusals import Unkept
 from .tags import AS_THEY_ARE, IMMUTABLE_TYPES, MOST_LEVELS
+from .typed_reads import read_as
 
 T = TypeVar("T")
 

@@ -42,15 +42,15 @@ def render(value: Any) -> str:
     known = None if renderings is None else renderings.get(id(value))
     if known is not None:
         return known[1]
-    kind = type(value)
     try:
-        text = Markup(value) if hasattr(kind, "__html__") else str(value)  # noqa: S704 -- it says itself that it is HTML
+        # As templates do: a lazy string may have it from what it shows.
+        text = Markup(value) if hasattr(value, "__html__") else str(value)  # noqa: S704 -- it says that it is HTML
         if hasattr(type(text), "__html__"):
             text = Markup(text)  # noqa: S704 -- as above
     except RecursionError:
         raise
     except Exception as error:
-        raise Unkept(failed(kind, "__html__ or __str__", error)) from None
+        raise Unkept(failed(type(value), "__html__ or __str__", error)) from None
     if renderings is not None:
         renderings[id(value)] = (value, text)
     return text

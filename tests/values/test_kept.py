@@ -290,15 +290,18 @@ class RenderedColour(enum.Enum):
         return "<red>"
 
 
-def test_what_renders_itself_comes_back_as_markup():
-    for value, text in (
-        (Rendered(), "<b>"),
-        (RenderedText("x"), "<i>x"),
-        (RenderedDict(), "<table>"),
-        (RenderedColour.RED, "<red>"),
-        (Shout("<b>"), "<b>"),
-    ):
-        assert is_exactly(round_trip([value]), [Markup(text)])
+@pytest.mark.parametrize(
+    ("value", "markup"),
+    [
+        (Rendered(), Markup("<b>")),
+        (RenderedText("x"), Markup("<i>x")),
+        (RenderedDict(), Markup("<table>")),
+        (RenderedColour.RED, Markup("<red>")),
+        (Shout("<b>"), Markup("<b>")),
+    ],
+)
+def test_what_renders_itself_comes_back_as_markup(value, markup):
+    assert is_exactly(round_trip([value]), [markup])
 
 
 def test_a_class_that_renders_is_no_value():

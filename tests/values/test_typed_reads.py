@@ -1,0 +1,452 @@
+"""A typed read converts hardly anything: only what was stored as Markup is Markup."""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import NamedTuple, Optional, Union
+from uuid import UUID
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+from markupsafe import Markup
+from typing_extensions import TypedDict
+
+from wsgisessions import DecodeError, EncodeError, JSONCodec, MemoryStore, SessionManager
+
+codec = JSONCodec()
+NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
+
+# Each with texts that a visitor may type, which its constructor or a lenient parser would take.
+TYPES = {
+    Markup: (Markup("<b>"), ["<script>"]),
+    bytes: (b"a", ["AA==", "a", ""]),
+    UUID: (UUID(int=5), [str(UUID(int=5)), UUID(int=5).hex]),
+    datetime: (NOW, [NOW.isoformat(), "2030-01-01", "1893456000"]),
+    date: (NOW.date(), ["2030-01-01"]),
+    time: (time(12), ["12:00:00", "12:00"]),
+    timedelta: (timedelta(1), ["P1D", "1 day", "86400"]),
+    Decimal: (Decimal("1.5"), ["1.5", "1", "NaN"]),
+    int: (1, ["1"]),
+    float: (1.5, ["1.5", "nan"]),
+    bool: (True, ["true", "1", "on"]),
+}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def read(value, kind):
+    return codec.decode(codec.encode_typed(value), kind)
+
+
+def dataclass_of(kind):
+    return make_dataclass("Dataclass", [("value", kind, None)])
+
+
+def attrs_class_of(kind):
+    return attrs.make_class("AttrsClass", {"value": attrs.field(default=None, type=kind)})
+
+
+def struct_of(kind):
+    return msgspec.defstruct("Struct", [("value", kind, None)])
+
+
+def pydantic_model_of(kind):
+    return pydantic.create_model("Model", __config__={"arbitrary_types_allowed": True}, value=(kind, None))
+
+
+MAKERS = [dataclass_of, attrs_class_of, struct_of, pydantic_model_of]
+makers = pytest.mark.parametrize("make", MAKERS)
+kinds = pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
+
+
+PLACES = {
+    "alone": (lambda kind: kind, lambda value: value),
+    "optional": (lambda kind: Optional[kind], lambda value: value),  # noqa: UP045 -- as apps write it
+    "list": (lambda kind: list[kind], lambda value: [value]),
+    "tuple": (lambda kind: tuple[kind, ...], lambda value: (value,)),
+    "pair": (lambda kind: tuple[int, kind], lambda value: (1, value)),
+    "sequence": (lambda kind: Sequence[kind], lambda value: [value]),
+    "mapping": (lambda kind: Mapping[str, kind], lambda value: {"a": value}),
+    "set": (lambda kind: set[kind], lambda value: {value}),
+    "frozenset": (lambda kind: frozenset[kind], lambda value: frozenset({value})),
+    "dict": (lambda kind: dict[str, list[kind]], lambda value: {"a": [value]}),
+    "key": (lambda kind: dict[kind, int], lambda value: {value: 1}),
+    "typed dict": (lambda kind: TypedDict("Typed", {"value": kind}), lambda value: {"value": value}),
+    "named tuple": (lambda kind: NamedTuple("Typed", [("value", kind)]), lambda value: (value,)),
+}
+places = pytest.mark.parametrize(("place", "put"), PLACES.values(), ids=PLACES)
+
+
+@kinds
+@places
+def test_a_plain_text_becomes_nothing_else(kind, place, put):
+    for text in TYPES[kind][1]:
+        with pytest.raises((DecodeError, TypeError)):
+            read(put(text), place(kind))
+
+
+@kinds
+@places
+def test_what_was_stored_as_a_type_is_read_as_it(kind, place, put):
+    value = put(TYPES[kind][0])
+    if (kind, place) == (Markup, PLACES["key"][0]):
+        with pytest.raises(TypeError, match=r"cannot be read as dict.*: the keys of a dict cannot be read as Markup"):
+            read(value, place(kind))
+    else:
+        back = read(value, place(kind))
+        assert back == value
+        assert type(back) is type(value) or isinstance(back, tuple)
+
+
+@kinds
+@makers
+@places
+def test_a_models_field_takes_no_plain_text_for_another_type(kind, make, place, put):
+    for text in TYPES[kind][1]:
+        with pytest.raises((DecodeError, TypeError)):
+            read({"value": put(text)}, make(place(kind)))
+        with pytest.raises((DecodeError, TypeError)):
+            read([{"value": put(text)}], list[make(place(kind))])
+        with pytest.raises((DecodeError, TypeError)):
+            read({"value": {"value": put(text)}}, make(make(place(kind))))
+
+
+@kinds
+@makers
+@places
+def test_a_models_field_keeps_its_type_in_any_place(kind, make, place, put):
+    if kind is Markup and place is PLACES["key"][0] and make is not pydantic_model_of:
+        return
+    model, value = make(place(kind)), put(TYPES[kind][0])
+    assert read(model(value=value), model).value == value
+
+
+@kinds
+@makers
+def test_a_models_field_keeps_its_type_from_one_request_to_the_next(kind, make):
+    model = make(kind)
+    value = TYPES[kind][0]
+    back = read(model(value=value), model)
+    assert type(back) is model
+    assert type(back.value) is kind
+    assert back.value == value
+
+
+@makers
+@kinds
+def test_models_inside_models_keep_their_types(make, kind):
+    value = TYPES[kind][0]
+    for outer in MAKERS:
+        inner = make(kind)
+        model = outer(list[inner])
+        back = read(model(value=[inner(value=value)]), model)
+        assert type(back.value[0]) is inner
+        assert back.value[0].value == value
+        for text in TYPES[kind][1]:
+            with pytest.raises(DecodeError):
+                read({"value": [{"value": text}]}, model)
+
+
+@makers
+def test_unions_are_as_strict(make):
+    model = make(Union[int, datetime, None])  # noqa: UP007 -- as apps write it
+    assert read(model(value=NOW), model).value == NOW
+    with pytest.raises(DecodeError):
+        read({"value": NOW.isoformat()}, model)
+
+
+def test_a_pydantic_union_of_models_takes_the_one_that_fits():
+    class Cat(pydantic.BaseModel):
+        colour: Colour = Colour.RED
+        lives: int = 9
+
+    class Dog(pydantic.BaseModel):
+        colour: Colour = Colour.RED
+        tricks: list[str] = []
+
+    class Pets(pydantic.BaseModel):
+        all: list[Cat | Dog] = []
+        one: Dog | Cat | None = None
+        pair: tuple[Cat, Colour] | None = None
+        number: float | int | Colour = 0
+
+    pets = Pets(
+        all=[Dog(tricks=["sit"]), Cat(lives=7), Dog(tricks=[])],
+        one=Cat(lives=1),
+        pair=(Cat(), Colour.RED),
+        number=Colour.RED,
+    )
+    assert read(pets, Pets) == pets
+    assert type(read(Pets(number=1), Pets).number) is int
+    for wrong in (
+        {"pair": [{}]},
+        {"pair": [{}, "red", 1]},
+        {"one": {"lives": "7", "tricks": 1}},
+        {"all": [{"colour": "blue"}]},
+    ):
+        with pytest.raises(DecodeError):
+            read(wrong, Pets)
+
+
+def test_a_pydantic_union_of_markup_and_str_tells_them_apart():
+    model = pydantic_model_of(Markup | str)
+    assert type(read(model(value=Markup("<b>")), model).value) is Markup
+    assert type(read({"value": "<b>"}, model).value) is str
+
+
+def test_a_union_that_cannot_be_read_is_an_error_of_the_program_and_not_of_the_value():
+    with pytest.raises(TypeError, match="a session cannot be read as") as raised:
+        read("a", Markup | str)
+    assert not isinstance(raised.value, DecodeError)
+
+
+@makers
+def test_a_member_of_an_enum_is_read_from_its_value(make):
+    class Size(enum.IntEnum):
+        LARGE = 3
+
+    for kind, member in ((Colour, Colour.RED), (Size, Size.LARGE)):
+        assert read(member.value, kind) is member
+        assert read([member], list[kind]) == [member]
+        assert read({member: 1}, dict[kind, int]) == {member: 1}
+        model = make(kind)
+        assert read(model(value=member), model).value is member
+        with pytest.raises(DecodeError):
+            read({"value": "3"}, make(Size))
+        with pytest.raises(DecodeError):
+            read({"value": "blue"}, make(Colour))
+
+
+def test_the_conversions_are_these():
+    assert read(1, float) == 1.0
+    assert type(read(1, float)) is float
+    assert read(Decimal("1.5"), float) == 1.5
+    assert read([1], tuple[int, ...]) == (1,)
+    assert read((1,), list[int]) == [1]
+    assert read({1}, frozenset[int]) == frozenset({1})
+    assert read("red", Colour) is Colour.RED
+    assert read(Markup("<b>"), str) == "<b>"
+    for value, kind in ((1.0, int), (1, bool), (True, int), (1, str), (NOW, date), (b"a", str), (1, Decimal)):
+        with pytest.raises(DecodeError):
+            read(value, kind)
+
+
+def test_a_base_is_not_read_as_its_subclass():
+    from collections import Counter, OrderedDict, defaultdict
+
+    class Shout(Markup):
+        pass
+
+    for value, kind in (
+        ({"a": 1}, Counter),
+        ({"a": 1}, Counter[str]),
+        ({"a": 1}, OrderedDict[str, int]),
+        ({"a": 1}, defaultdict[str, int]),
+        (Shout("<b>"), Shout),
+    ):
+        with pytest.raises(DecodeError, match="the stored value is no"):
+            read(value, kind)
+
+
+def test_pydantic_models_with_their_own_init_are_as_strict():
+    class Model(pydantic.BaseModel):
+        when: datetime | None = None
+
+        def __init__(self, **data):
+            super().__init__(**data)
+
+    class Outer(pydantic.BaseModel):
+        one: Model | int | None = None
+        many: Sequence[Model] = ()
+        table: dict[str, Model] = {}
+
+    assert read(Model(when=NOW), Model).when == NOW
+    full = Outer(one=Model(when=NOW), many=[Model()], table={"a": Model(when=NOW)})
+    assert read(full, Outer) == full
+    sent = {"when": NOW.isoformat()}
+    for value, kind in (
+        (sent, Model),
+        ({"one": sent}, Outer),
+        ({"many": [sent]}, Outer),
+        ({"table": {"a": sent}}, Outer),
+    ):
+        with pytest.raises(DecodeError):
+            read(value, kind)
+
+
+def test_aliases_of_pydantic_fields_are_as_strict():
+    class Model(pydantic.BaseModel):
+        colour: Colour = pydantic.Field(Colour.RED, validation_alias=pydantic.AliasChoices("color", "tint"))
+        when: datetime | None = pydantic.Field(None, alias="at")
+
+    assert read({"tint": "red", "at": NOW}, Model) == Model.model_validate({"tint": Colour.RED, "at": NOW})
+    with pytest.raises(DecodeError):
+        read({"at": NOW.isoformat()}, Model)
+
+
+def test_pydantic_fields_named_like_parts_of_a_schema_are_as_strict():
+    class Model(pydantic.BaseModel):
+        type: datetime | None = None
+        default: datetime | None = None
+        config: UUID | None = None
+        metadata: bytes = b""
+        members: list[date] = []
+        schema_: dict[UUID, time] = {}
+        strict: Decimal = Decimal(1)
+
+    full = Model(
+        type=NOW, default=NOW, config=UUID(int=1), metadata=b"a", members=[NOW.date()], schema_={UUID(int=1): time(1)}
+    )
+    assert read(full, Model) == full
+    for name, text in (
+        ("type", NOW.isoformat()),
+        ("default", NOW.isoformat()),
+        ("config", str(UUID(int=1))),
+        ("metadata", "a"),
+        ("members", ["2030-01-01"]),
+        ("schema_", {UUID(int=1): "12:00"}),
+        ("schema_", {str(UUID(int=1)): time(1)}),
+        ("strict", "1.5"),
+    ):
+        with pytest.raises(DecodeError):
+            read({name: text}, Model)
+
+
+class Node(pydantic.BaseModel):
+    when: datetime | None = None
+    children: list["Node"] = []
+
+
+class Deferred(pydantic.BaseModel, defer_build=True):
+    node: Node | None = None
+
+
+def test_recursive_and_deferred_pydantic_models_are_as_strict():
+    tree = Node(children=[Node(when=NOW)])
+    assert read(tree, Node) == tree
+    assert read(Deferred(node=tree), Deferred) == Deferred(node=tree)
+    text = {"children": [{"when": NOW.isoformat()}]}
+    for value, kind in ((text, Node), ({"node": text}, Deferred)):
+        with pytest.raises(DecodeError):
+            read(value, kind)
+
+
+def test_a_models_own_rules_still_hold():
+    class Model(pydantic.BaseModel):
+        name: str = pydantic.Field("ann", max_length=3)
+
+        @pydantic.field_validator("name")
+        @classmethod
+        def lower(cls, name):
+            return name.lower()
+
+    assert read({"name": "BOB"}, Model).name == "bob"
+    with pytest.raises(DecodeError):
+        read({"name": "longer"}, Model)
+
+
+SECRET = "a secret value"
+
+
+@makers
+def test_no_message_shows_a_value(make):
+    for model, value in ((make(int), SECRET), (make(dict[str, int]), {SECRET: SECRET}), (make(Colour), SECRET)):
+        with pytest.raises(DecodeError) as raised:
+            read({"value": value}, model)
+        assert SECRET not in str(raised.value)
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+
+
+def test_a_class_whose_own_code_raises_is_named_without_what_it_says():
+    @attrs.define
+    class Picky:
+        name: str = attrs.field(default="")
+
+        @name.validator
+        def check(self, attribute, value):
+            if value:
+                raise LookupError(value)
+
+    @dataclass
+    class Wild:
+        name: str = ""
+
+        def __post_init__(self):
+            if self.name:
+                raise LookupError(self.name)
+
+    for kind in (Picky, Wild):
+        with pytest.raises(DecodeError, match=f"the stored value is no {kind.__name__}") as raised:
+            read({"name": SECRET}, kind)
+        assert SECRET not in str(raised.value)
+
+
+def test_a_model_that_cannot_be_kept_is_refused_with_the_path_and_no_value():
+    @dataclass
+    class Basket:
+        items: list = field(default_factory=list)
+
+    with pytest.raises(EncodeError, match=r"^\['items'\]\[0\] is of type builtins\.object, .* for this field"):
+        codec.encode_typed(Basket([object()]))
+
+    class Model(pydantic.BaseModel):
+        number: int = 0
+
+        @pydantic.field_serializer("number")
+        def fail(self, value):
+            raise LookupError(SECRET)
+
+    with pytest.raises(EncodeError, match="whose fields raised") as raised:
+        codec.encode_typed([Model()])
+    assert SECRET not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_bucket_with_markup_is_markup_again(recwarn):
+    class Page(pydantic.BaseModel, arbitrary_types_allowed=True):
+        title: Markup = Markup()
+        views: int = 0
+
+    manager = SessionManager(MemoryStore())
+    session = manager.open()
+    page = session.bucket(Page)
+    page.title = Markup("<b>")
+    page.views = SECRET  # pydantic would warn, and show the value
+    session.save()
+    assert not recwarn.list
+    assert manager.open(session.id)["test_a_bucket_with_markup_is_markup_again.<locals>.Page"]["title"] == Markup("<b>")
+
+
+@pytest.mark.parametrize("rename", ["camel", lambda name: f"${name}"])
+def test_a_structs_own_layout_is_kept(rename):
+    class Renamed(msgspec.Struct, rename=rename, tag="renamed", omit_defaults=True):
+        first_name: str = ""
+        title: Markup | None = None
+        unset: int | msgspec.UnsetType = msgspec.UNSET
+
+    class Row(msgspec.Struct, array_like=True, tag=True):
+        when: datetime | None = None
+        one: Renamed | None = None
+
+    class Single(msgspec.Struct, rename=rename):
+        only: int = 0
+
+    for value in (Renamed("ann", Markup("<b>")), Renamed(unset=5), Row(NOW, Renamed("bob")), Single(5)):
+        back = read(value, type(value))
+        assert back == value
+        assert type(getattr(back, "title", None)) is type(getattr(value, "title", None))
+
+
+def test_a_root_model_is_kept_as_what_it_holds():
+    class Names(pydantic.RootModel[list[str]]):
+        root: list[str] = []
+
+    assert codec.encode_typed(Names(["a"])) == '["a"]'
+    assert read(Names(["a"]), Names).root == ["a"]
