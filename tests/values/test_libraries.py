@@ -152,7 +152,9 @@ def test_djangos_lazy_translations_and_safe_strings():
 
 def test_wtforms_data_and_errors_with_lazy_messages(app):
     wtforms = pytest.importorskip("wtforms")
-    lazy_gettext = pytest.importorskip("flask_babel").lazy_gettext
+    flask_babel = pytest.importorskip("flask_babel")
+    flask_babel.Babel(app)
+    lazy_gettext = flask_babel.lazy_gettext
     from werkzeug.datastructures import MultiDict
 
     class Form(wtforms.Form):
@@ -176,7 +178,9 @@ def test_wtforms_data_and_errors_with_lazy_messages(app):
         read(client)
         assert session["data"]["born"] == datetime.date(2030, 1, 1)
         assert str(session["data"]["price"]) == "1.50"
-        assert session["errors"] == {"name": ["Who are you?"], None: ["Something is wrong"]}
+        assert session["errors"]["name"] == ["Who are you?"]
+        # Under None, or "" in a later WTForms.
+        assert list(session["errors"].values())[1:] == [["Something is wrong"]]
         assert session["field"].startswith("<input")
 
 
@@ -195,15 +199,14 @@ def test_flask_dances_token(app):
         blueprint.token = WebApplicationClient("shop").parse_request_body_response(answer)
         return "ok"
 
-    client = visit(app, view)
-
     def use():
         assert blueprint.session.authorized
         assert blueprint.session.token["scope"] == ["read", "write"]
         session["shop_oauth_token"]["access_token"] = "refreshed"
         return "ok"
 
-    app.add_url_rule("/use", view_func=use)
+    app.add_url_rule("/use", "use", view_func=use)
+    client = visit(app, view)
     assert read(client, "/use") == "ok"
     with client:
         read(client)
@@ -256,8 +259,8 @@ def test_flask_appbuilders_markup_of_a_lazy_string(app):
         flash(Markup(flask_babel.lazy_gettext("Access is <b>denied</b>")), "danger")  # noqa: S704 -- as they do
         return "ok"
 
-    client = visit(app, view)
     app.add_url_rule("/all", "all", view_func=lambda: repr(get_flashed_messages(with_categories=True)))
+    client = visit(app, view)
     assert read(client, "/all") == "[('danger', Markup('Access is <b>denied</b>'))]"
 
 
