@@ -107,7 +107,7 @@ class Changes(msgspec.Struct, eq=False):
         try:
             value = self.codec.decode(text)
         except DecodeError as error:
-            raise _cannot_read(key, error) from error.__cause__
+            raise cannot_read(key, error) from error.__cause__
         if type(value) in self.codec.immutable_types:
             self.scalars[key] = value
         else:
@@ -174,7 +174,7 @@ class Changes(msgspec.Struct, eq=False):
         try:
             value = self.codec.decode(text) if type is None else self.codec.decode(text, type)
         except DecodeError as error:
-            raise _cannot_read(key, error) from error.__cause__
+            raise cannot_read(key, error) from error.__cause__
         if value.__class__ not in self.codec.immutable_types:
             live = LiveValue(value, text, type, encode)
             if type is not None:
@@ -208,7 +208,7 @@ class Changes(msgspec.Struct, eq=False):
         try:
             text = codec.encode(value) if live is None else live.text_now()
         except EncodeError as error:
-            raise _cannot_keep(key, error) from error.__cause__
+            raise cannot_keep(key, error) from error.__cause__
         self.assigned[key] = text
         self.removed.discard(key)
         self.buckets.discard(key)
@@ -326,7 +326,7 @@ class Changes(msgspec.Struct, eq=False):
         try:
             return live.text_now()
         except EncodeError as error:
-            raise _cannot_keep(key, error) from error.__cause__
+            raise cannot_keep(key, error) from error.__cause__
 
 
 def check_key(key: object) -> None:
@@ -344,9 +344,11 @@ def check_key(key: object) -> None:
         raise EncodeError(f"session keys that start with {RESERVED_PREFIX!r} are reserved; got {key!r}")
 
 
-def _cannot_keep(key: str, error: EncodeError) -> EncodeError:
+def cannot_keep(key: str, error: EncodeError) -> EncodeError:
+    """Return the error for the app, with the session key."""
     return EncodeError(f"session key {key!r}: {error}")
 
 
-def _cannot_read(key: str, error: DecodeError) -> DecodeError:
+def cannot_read(key: str, error: DecodeError) -> DecodeError:
+    """Return the error for the app, with the session key."""
     return DecodeError(f"session key {key!r}: {error}; assign or delete the key to mend it")

@@ -10,7 +10,17 @@ from contextlib import ExitStack, suppress
 import msgspec
 from msgspec.structs import replace
 
-from .errors import LockLost, LockTimeout, SessionConflict, SessionTooLarge, StoreError, StoreUnavailable
+from .changes import cannot_keep, cannot_read
+from .errors import (
+    DecodeError,
+    EncodeError,
+    LockLost,
+    LockTimeout,
+    SessionConflict,
+    SessionTooLarge,
+    StoreError,
+    StoreUnavailable,
+)
 from .leases import leased
 from .options import Settings
 from .record import Outcome, Patch, Record
@@ -161,12 +171,18 @@ def _merge(settings: Settings, key: str, mine: Patch, theirs: str | None) -> str
     if theirs is None and key not in mine.set:
         return None  # both have removed it
     texts = (mine.expect[key], mine.set.get(key), theirs)
-    sides = [None if text is None else settings.codec.decode(text) for text in texts]
+    try:
+        sides = [None if text is None else settings.codec.decode(text) for text in texts]
+    except DecodeError as error:
+        raise cannot_read(key, error) from error.__cause__
     try:
         value = rule(*sides)
     except ValueError as error:
         raise SessionConflict(f"two changes of the session key {key!r} cannot be merged; nothing was saved") from error
-    return None if value is None else settings.codec.encode(value)
+    try:
+        return None if value is None else settings.codec.encode(value)
+    except EncodeError as error:
+        raise cannot_keep(key, error) from error.__cause__
 
 
 def _conflict(keys: Collection[str]) -> SessionConflict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, time, timedelta
 from enum import Enum
 from itertools import chain
 from numbers import Integral, Rational, Real
@@ -26,6 +27,8 @@ dump = msgspec.json.Encoder().encode
 
 _KEPT_AS_EQUALS = frozenset((*AS_THEY_ARE, float, bytes))
 """Types of which two unequal values never come back as equal ones. Of two points in time PEP 495 makes such a pair."""
+
+_TIMES = (datetime, date, time, timedelta)
 
 
 class Encoder:
@@ -90,7 +93,7 @@ class Encoder:
         raise Unkept(refusals.of_type(kind, is_bucket_member=self._models))
 
     def _as_base(self, value: Any, base: type, level: int) -> Any:
-        if base in DUMPERS and value != value:  # pandas' NaT, of which datetime's own functions say the year 1
+        if base in _TIMES and value != value:  # pandas' NaT, of which datetime's own functions say the year 1
             raise Unkept(refusals.NOT_A_TIME)
         try:
             content = COPIES[base](value)

@@ -28,8 +28,8 @@ _renderings: ContextVar[Renderings | None] = ContextVar("wsgisessions renderings
 
 def is_lazy(kind: type) -> bool:
     """Tell whether values of a class are rendered: they have `__html__`, or are a known library's lazy strings."""
-    return hasattr(kind, "__html__") or any(
-        (base.__module__, base.__qualname__) in _LAZY_CLASSES for base in kind.__mro__
+    return any(
+        "__html__" in vars(base) or (base.__module__, base.__qualname__) in _LAZY_CLASSES for base in kind.__mro__
     )
 
 

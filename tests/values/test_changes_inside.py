@@ -4,7 +4,7 @@ from collections import Counter, OrderedDict, defaultdict, namedtuple
 
 import pytest
 
-from wsgisessions import EncodeError, JSONCodec, MemoryStore, SessionManager
+from wsgisessions import DecodeError, EncodeError, JSONCodec, MemoryStore, SessionManager
 
 
 class Items(list):
@@ -115,3 +115,33 @@ def test_a_change_that_cannot_be_kept_is_refused_at_the_commit_with_its_path(man
     session["key"]["a"]["b"] = [object()]
     with pytest.raises(EncodeError, match=r"^session key 'key': \['a'\]\['b'\]\[0\] is of type builtins\.object"):
         session.save()
+
+
+def rivals(store, **options):
+    """Return two sessions of one ID that have both read the key."""
+    manager = SessionManager(store, **options)
+    first = manager.open()
+    first["list"] = []
+    first.save()
+    pair = manager.open(first.id), manager.open(first.id)
+    for session in pair:
+        session["list"].append(1)
+    return pair
+
+
+def test_a_merge_that_cannot_be_kept_is_refused_with_its_key():
+    first, second = rivals(MemoryStore(), merges={"list": lambda base, mine, theirs: [object()]})
+    first.save()
+    with pytest.raises(EncodeError, match=r"^session key 'list': \[0\] is of type builtins\.object"):
+        second.save()
+
+
+def test_a_merge_of_what_cannot_be_read_is_refused_with_its_key():
+    store = MemoryStore()
+    codec = JSONCodec(types={Money: (lambda money: money.cents, Money)})
+    first, second = rivals(store, merges={"list": lambda base, mine, theirs: mine})
+    other = SessionManager(store, codec=codec).open(first.id)
+    other["list"] = [Money(5)]
+    other.save()
+    with pytest.raises(DecodeError, match=r"^session key 'list': .* the tag '\$Money'"):
+        second.save()

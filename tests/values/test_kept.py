@@ -183,6 +183,7 @@ def test_a_time_that_equals_nothing_is_refused_like_nan():
         def __ne__(self, other):
             return True
 
+    assert repr(round_trip(Price("NaN"))) == "Decimal('NaN')"
     with pytest.raises(EncodeError, match=r"^\['due'\] is no point in time.* store None$"):
         codec.encode({"due": NotATime(1, 1, 1)})
 
@@ -307,6 +308,18 @@ def test_what_renders_itself_comes_back_as_markup(value, markup):
 def test_a_class_that_renders_is_no_value():
     with pytest.raises(EncodeError, match=r"is of type builtins\.type"):
         codec.encode(Rendered)
+
+
+def test_an_object_whose_class_renders_is_not_rendered():
+    class Meta(type):
+        def __html__(cls):
+            return "<class>"
+
+    class Plain(metaclass=Meta):
+        pass
+
+    with pytest.raises(EncodeError, match="Plain"):
+        codec.encode(Plain())
 
 
 def test_an_object_with_a_str_is_no_text():
