@@ -13,7 +13,7 @@ from .tags import CONTAINER_TAGS, COPIES, LOADERS
 
 ToJSON: TypeAlias = Callable[[Any], Any]
 FromJSON: TypeAlias = Callable[[Any], Any]
-TypeMap: TypeAlias = Mapping[type, tuple[ToJSON, FromJSON] | tuple[ToJSON, FromJSON, str]]
+TypeMap: TypeAlias = Mapping[type[Any], tuple[ToJSON, FromJSON] | tuple[ToJSON, FromJSON, str]]
 """Each type with its two functions, and its tag where that is not to be the class's qualified name."""
 
 

@@ -15,6 +15,7 @@ from wsgisessions import (
     CachingStore,
     Cookie,
     Header,
+    JSONCodec,
     MemoryStore,
     MongoDBStore,
     MySQLStore,
@@ -43,6 +44,15 @@ class Guest:
     views: int = 0
 
 
+class Money:
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+
+def to_json(money: Money) -> int:
+    return money.cents
+
+
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     session = get_session(environ)
     assert_type(session, Session)
@@ -53,6 +63,7 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     assert_type(session.get("names", type=list[str]), list[str] | None)
     assert_type(session.bucket(Guest), Guest)
     assert_type(session.bucket(Guest, "other").views, int)
+    assert_type(session.bucket(Guest, "other", on_mismatch="reset"), Guest)
     assert_type(session.id, str | None)
     assert_type(session.owner, str | None)
     assert_type(session.created_at, datetime | None)
@@ -100,6 +111,10 @@ SessionMiddleware(
         domain=lambda environ: {"shop.example.org": "example.org"}.get(environ["HTTP_HOST"]),
     ),
 )
+
+own_types = {Money: (to_json, Money)}
+JSONCodec(types=own_types)
+JSONCodec(types={Money: (lambda money: money.cents, Money, "money"), Guest: (lambda guest: guest.views, Guest)})
 
 flask_app = Flask(__name__)
 Sessions(flask_app, store)
