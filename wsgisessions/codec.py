@@ -141,7 +141,12 @@ class JSONCodec:
         except _NOT_OURS:
             # The cause would quote what is stored.
             raise DecodeError("the stored text is not one that this codec wrote") from None
-        if len(text) > _SHORTEST_DEEP_TEXT and is_deeper(value, MOST_LEVELS):
+        # Counting brackets spares most values the look inside.
+        if (
+            len(text) > _SHORTEST_DEEP_TEXT
+            and text.count("[") + text.count("{") > MOST_LEVELS
+            and is_deeper(value, MOST_LEVELS)
+        ):
             raise DecodeError(refusals.STORED_TOO_DEEP)
         return value if type is None else read_as(value, type)
 

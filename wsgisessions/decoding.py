@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from .custom_types import CustomTypes
@@ -10,7 +11,7 @@ from .errors import DecodeError
 from .tags import LOADERS
 
 _LONGEST_TAG = 60
-_CONTAINERS = (dict, list, tuple, set, frozenset)
+_CONTAINERS = frozenset((dict, list, tuple, set, frozenset))
 
 
 class Decoder:
@@ -53,11 +54,13 @@ class Decoder:
 
 def is_deeper(value: Any, levels: int) -> bool:
     """Tell whether lists, dicts and their kin are nested deeper than so many levels. Calls nothing recursively."""
-    inside = [value]
+    inside = [value] if type(value) in _CONTAINERS else []
     for _ in range(levels):
-        inside = [item for each in inside if isinstance(each, _CONTAINERS) for item in _members(each)]
-    return any(isinstance(each, _CONTAINERS) for each in inside)
+        inside = [item for each in inside for item in _members(each) if type(item) in _CONTAINERS]
+        if not inside:
+            return False
+    return True
 
 
 def _members(container: Any) -> Iterable[Any]:
-    return (*container.keys(), *container.values()) if isinstance(container, dict) else container
+    return chain(container, container.values()) if type(container) is dict else container

@@ -112,6 +112,7 @@ class Session(MutableMapping[str, Any]):
         :param type: what the value must be, such as `int` or `list[Item]`; it is made so strictly,
             and a change inside it is found at the commit.
         :raises DecodeError: the stored value does not fit the type.
+        :raises TypeError: no value can be read as this type.
         """
         current = self._looked_at()
         with current.lock:

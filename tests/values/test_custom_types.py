@@ -39,6 +39,16 @@ def test_a_taught_type_comes_back_as_itself_in_any_place():
     assert codec.decode(codec.encode(value)) == value
 
 
+def test_a_taught_type_with_much_inside_comes_back():
+    class Table:
+        def __init__(self, rows):
+            self.rows = rows
+
+    taught = JSONCodec(types={Table: (lambda table: table.rows, Table)})
+    rows = [[number] for number in range(500)]
+    assert taught.decode(taught.encode(Table(rows))).rows == rows
+
+
 def test_its_tag_is_the_qualified_name_of_the_class_or_the_given_one():
     class Inner:
         pass

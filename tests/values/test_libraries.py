@@ -140,14 +140,17 @@ def test_djangos_lazy_translations_and_safe_strings():
         manager = SessionManager(MemoryStore())
         session = manager.open()
         with override("de"):
-            session["lazy"] = [gettext_lazy("Monday"), mark_safe("<b>"), lazy(lambda: mark_safe("<i>"), SafeString)()]
+            safe = lambda: mark_safe("<i>")
+            session["lazy"] = [gettext_lazy("Monday"), mark_safe("<b>"), lazy(safe, SafeString)(), lazy(safe, str)()]
             session["table"] = {gettext_lazy("Tuesday"): 1}
         session.save()
         later = manager.open(session.id)
         print([(type(each).__name__, str(each)) for each in later["lazy"]], later["table"])
     """
     done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=False)
-    assert done.stdout == "[('str', 'Montag'), ('Markup', '<b>'), ('Markup', '<i>')] {'Dienstag': 1}\n", done.stderr
+    assert (
+        done.stdout == "[('str', 'Montag'), ('Markup', '<b>'), ('Markup', '<i>'), ('Markup', '<i>')] {'Dienstag': 1}\n"
+    ), done.stderr
 
 
 def test_wtforms_data_and_errors_with_lazy_messages(app):
