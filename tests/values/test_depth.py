@@ -70,7 +70,7 @@ def test_the_message_of_a_long_path_is_short():
 @pytest.mark.parametrize("height", range(0, sys.getrecursionlimit(), 50))
 def test_the_limit_does_not_depend_on_the_height_of_the_stack(wrap, height):
     """A stack that is nearly full is told as such, and never taken for a fault of the value."""
-    value = nested(wrap, 99)
+    value = [nested(wrap, 98), "[{" * 1000 + '"\\']
     text = codec.encode(value)
     for function, result in ((lambda: codec.encode(value), text), (lambda: codec.decode(text), value)):
         try:

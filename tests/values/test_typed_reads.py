@@ -444,6 +444,25 @@ def test_a_structs_own_layout_is_kept(rename):
         assert type(getattr(back, "title", None)) is type(getattr(value, "title", None))
 
 
+def test_a_union_of_tagged_structs_is_kept():
+    class Cat(msgspec.Struct, tag=True):
+        lives: int = 9
+
+    class Dog(msgspec.Struct, tag=True):
+        lives: int = 1
+
+    class Row(msgspec.Struct, array_like=True, tag=True):
+        lives: int = 1
+
+    class Line(msgspec.Struct, array_like=True, tag=True):
+        lives: int = 9
+
+    pets = [Dog(), Cat(), Dog(2)]
+    assert read(pets, list[Cat | Dog]) == pets
+    lines = [Line(), Row(2)]
+    assert read(lines, list[Row | Line]) == lines
+
+
 def test_a_root_model_is_kept_as_what_it_holds():
     class Names(pydantic.RootModel[list[str]]):
         root: list[str] = []
