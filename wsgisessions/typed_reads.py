@@ -6,7 +6,7 @@ A str becomes nothing but an Enum's member: what a visitor typed must never turn
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from enum import Enum
 from functools import lru_cache
 from types import UnionType
@@ -22,7 +22,7 @@ from .tags import DUMPERS
 _KEPT_AS_THEY_ARE = (*(kind for kind in DUMPERS if kind is not Markup), bytearray)
 """What msgspec would make of a str, unless it is told that these come as what they are."""
 
-_CONTAINERS = (list, set, frozenset, tuple, deque, OrderedDict)
+_SEQUENCES = (list, set, frozenset, tuple)
 
 _path_at_the_end = re.compile(r" - at `\$(\.\w+|\[\d+\]|\[\.\.\.\])*`$").search
 
@@ -159,9 +159,7 @@ def _prepared_inside(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Any
         return OrderedDict(items) if origin is OrderedDict else items
     if isinstance(value, (list, set, frozenset, tuple)):
         is_fixed = origin is tuple and arguments[-1] is not ...
-        if is_fixed and len(arguments) != len(value):
-            return value
-        make: Any = origin if origin in _CONTAINERS else type(value)
+        make: Any = origin if origin in _SEQUENCES else type(value)
         kinds = arguments if is_fixed else arguments[:1] * len(value)
         return make(_prepared(item, kind) for item, kind in zip(value, kinds, strict=True))
     return value

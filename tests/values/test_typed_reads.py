@@ -1,11 +1,12 @@
 """A typed read converts hardly anything: only what was stored as Markup is Markup."""
 
 import enum
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import NamedTuple, Optional, Union
+from typing import Annotated, NamedTuple, Optional, Union
 from uuid import UUID
 
 import attrs
@@ -238,7 +239,7 @@ def test_the_conversions_are_these():
 
 
 def test_a_base_is_not_read_as_its_subclass():
-    from collections import Counter, OrderedDict, defaultdict
+    from collections import Counter, defaultdict
 
     class Shout(Markup):
         pass
@@ -278,6 +279,37 @@ def test_pydantic_models_with_their_own_init_are_as_strict():
     ):
         with pytest.raises(DecodeError):
             read(value, kind)
+
+
+def test_a_member_of_an_enum_is_read_in_any_place_of_a_pydantic_model():
+    class Inner(pydantic.BaseModel):
+        colour: Colour = Colour.RED
+
+    class Pair(NamedTuple):
+        colour: Colour
+        number: int
+
+    class Row(TypedDict):
+        colour: Colour
+
+    places = {
+        list[Colour]: [Colour.RED],
+        tuple[Colour, int]: (Colour.RED, 1),
+        set[Colour]: {Colour.RED},
+        dict[Colour, list[Colour]]: {Colour.RED: [Colour.RED]},
+        Sequence[Colour]: [Colour.RED],
+        OrderedDict[str, Colour]: OrderedDict(a=Colour.RED),
+        Annotated[Colour, "a note"]: Colour.RED,
+        Union[int, Colour, None]: Colour.RED,  # noqa: UP007 -- as apps write it
+        Inner: Inner(),
+        dict[str, Inner]: {"a": Inner()},
+        Pair: Pair(Colour.RED, 1),
+        Row: {"colour": Colour.RED},
+    }
+    for kind, value in places.items():
+        model = pydantic_model_of(kind)
+        full = model(value=value)
+        assert read(full, model) == full, kind
 
 
 def test_aliases_of_pydantic_fields_are_as_strict():
@@ -321,6 +353,23 @@ def test_pydantic_fields_named_like_parts_of_a_schema_are_as_strict():
 class Node(pydantic.BaseModel):
     when: datetime | None = None
     children: list["Node"] = []
+
+
+class Early(pydantic.BaseModel):
+    colour: "Late | str | None" = None
+    only: "Late | None" = None
+
+
+class Late(enum.Enum):
+    RED = "red"
+
+
+def test_a_pydantic_model_whose_types_come_later_is_completed_first():
+    assert read({"only": "red"}, Early).only is Late.RED
+
+
+def test_a_str_stays_one_where_a_pydantic_model_takes_both():
+    assert read({"colour": "red"}, Early).colour == "red"
 
 
 class Deferred(pydantic.BaseModel, defer_build=True):
