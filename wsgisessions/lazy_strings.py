@@ -34,7 +34,7 @@ def is_lazy(kind: type) -> bool:
 
 
 def render(value: Any) -> str:
-    """Return a lazy string as the str or Markup that it shows.
+    """Return a lazy string as the text that it shows, which may have `__html__` in its turn.
 
     :raises Unkept: its own code raised.
     """
@@ -45,8 +45,6 @@ def render(value: Any) -> str:
     try:
         # As templates do: a lazy string may have it from what it shows.
         text = Markup(value) if hasattr(value, "__html__") else str(value)  # noqa: S704 -- it says that it is HTML
-        if hasattr(type(text), "__html__"):
-            text = Markup(text)  # noqa: S704 -- as above
     except RecursionError:
         raise
     except Exception as error:

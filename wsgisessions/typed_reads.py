@@ -117,23 +117,27 @@ def _aliases(field: Any) -> list[str]:
 
 def _prepared(value: Any, kind: Any) -> Any:
     """Return a field's value with instances where pydantic's strict mode wants them. The rest it judges itself."""
+    kind = getattr(kind, "__value__", kind)  # of `type Colours = list[Colour]`
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _prepared(value, arguments[0])
     if origin in (Union, UnionType):
         return _as_one_of(value, arguments)
-    if arguments:
-        return _prepared_inside(value, origin, arguments)
-    if not isinstance(kind, type):
+    made_of = origin or kind
+    if not isinstance(made_of, type):
         return value
-    if is_pydantic(kind):
+    if is_pydantic(made_of):
         return _validated(value, kind) if isinstance(value, dict) else value
-    if issubclass(kind, (Enum, tuple)) or is_model(kind) or hasattr(kind, "__total__"):  # a TypedDict
+    if issubclass(made_of, Enum) or is_model(made_of) or hasattr(made_of, "_fields") or hasattr(made_of, "__total__"):
         try:
             return _converted(value, kind)
         except msgspec.ValidationError:
-            pass  # the model may have a rule of its own for it
-    return value
+            if isinstance(value, (dict, list, tuple)):
+                raise
+            return value  # the model may have a rule of its own for it
+        except TypeError:
+            return value  # pydantic knows more types
+    return _prepared_inside(value, made_of, arguments) if arguments else value
 
 
 def _as_one_of(value: Any, kinds: tuple[Any, ...]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, NamedTuple, Optional, Union
+from typing import Annotated, Generic, NamedTuple, Optional, TypeVar, Union
 from uuid import UUID
 
 import attrs
@@ -14,11 +14,12 @@ import msgspec
 import pydantic
 import pytest
 from markupsafe import Markup
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from wsgisessions import DecodeError, EncodeError, JSONCodec, MemoryStore, SessionManager
 
 codec = JSONCodec()
+T = TypeVar("T")
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
 # Each with texts that a visitor may type, which its constructor or a lenient parser would take.
@@ -266,9 +267,10 @@ def test_pydantic_models_with_their_own_init_are_as_strict():
         one: Model | int | None = None
         many: Sequence[Model] = ()
         table: dict[str, Model] = {}
+        typed: TypedDict("Row", {"model": Model}) | None = None
 
     assert read(Model(when=NOW), Model).when == NOW
-    full = Outer(one=Model(when=NOW), many=[Model()], table={"a": Model(when=NOW)})
+    full = Outer(one=Model(when=NOW), many=[Model()], table={"a": Model(when=NOW)}, typed={"model": Model(when=NOW)})
     assert read(full, Outer) == full
     sent = {"when": NOW.isoformat()}
     for value, kind in (
@@ -276,6 +278,7 @@ def test_pydantic_models_with_their_own_init_are_as_strict():
         ({"one": sent}, Outer),
         ({"many": [sent]}, Outer),
         ({"table": {"a": sent}}, Outer),
+        ({"typed": {"model": sent}}, Outer),
     ):
         with pytest.raises(DecodeError):
             read(value, kind)
@@ -292,7 +295,13 @@ def test_a_member_of_an_enum_is_read_in_any_place_of_a_pydantic_model():
     class Row(TypedDict):
         colour: Colour
 
+    @dataclass
+    class Box(Generic[T]):
+        inside: T
+
     places = {
+        TypeAliasType("Colours", list[Colour]): [Colour.RED],
+        Box[Colour]: Box(Colour.RED),
         list[Colour]: [Colour.RED],
         tuple[Colour, int]: (Colour.RED, 1),
         set[Colour]: {Colour.RED},
