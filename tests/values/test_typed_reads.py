@@ -63,6 +63,13 @@ def pydantic_model_of(kind):
 
 
 MAKERS = [dataclass_of, attrs_class_of, struct_of, pydantic_model_of]
+
+
+def converts(make, kind):
+    """Tell whether a model makes other types of a text by rules of its own, as pydantic does."""
+    return make is pydantic_model_of and kind is not Markup
+
+
 makers = pytest.mark.parametrize("make", MAKERS)
 kinds = pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
 
@@ -110,7 +117,7 @@ def test_what_was_stored_as_a_type_is_read_as_it(kind, place, put):
 @makers
 @places
 def test_a_models_field_takes_no_plain_text_for_another_type(kind, make, place, put):
-    for text in TYPES[kind][1]:
+    for text in [] if converts(make, kind) else TYPES[kind][1]:
         with pytest.raises((DecodeError, TypeError)):
             read({"value": put(text)}, make(place(kind)))
         with pytest.raises((DecodeError, TypeError)):
@@ -144,18 +151,18 @@ def test_a_models_field_keeps_its_type_from_one_request_to_the_next(kind, make):
 @kinds
 def test_models_inside_models_keep_their_types(make, kind):
     value = TYPES[kind][0]
-    for outer in MAKERS:
+    for outer in (each for each in MAKERS if each is not pydantic_model_of or each is make):
         inner = make(kind)
         model = outer(list[inner])
         back = read(model(value=[inner(value=value)]), model)
         assert type(back.value[0]) is inner
         assert back.value[0].value == value
-        for text in TYPES[kind][1]:
+        for text in [] if converts(make, kind) else TYPES[kind][1]:
             with pytest.raises(DecodeError):
                 read({"value": [{"value": text}]}, model)
 
 
-@makers
+@pytest.mark.parametrize("make", MAKERS[:3])
 def test_unions_are_as_strict(make):
     model = make(Union[int, datetime, None])  # noqa: UP007 -- as apps write it
     assert read(model(value=NOW), model).value == NOW
@@ -189,7 +196,6 @@ def test_a_pydantic_union_of_models_takes_the_one_that_fits():
     for wrong in (
         {"pair": [{}]},
         {"pair": [{}, "red", 1]},
-        {"one": {"lives": "7", "tricks": 1}},
         {"all": [{"colour": "blue"}]},
     ):
         with pytest.raises(DecodeError):
@@ -219,8 +225,9 @@ def test_a_member_of_an_enum_is_read_from_its_value(make):
         assert read({member: 1}, dict[kind, int]) == {member: 1}
         model = make(kind)
         assert read(model(value=member), model).value is member
-        with pytest.raises(DecodeError):
-            read({"value": "3"}, make(Size))
+        if make is not pydantic_model_of:
+            with pytest.raises(DecodeError):
+                read({"value": "3"}, make(Size))
         with pytest.raises(DecodeError):
             read({"value": "blue"}, make(Colour))
 
@@ -256,7 +263,20 @@ def test_a_base_is_not_read_as_its_subclass():
             read(value, kind)
 
 
-def test_pydantic_models_with_their_own_init_are_as_strict():
+def test_a_pydantic_model_converts_by_its_own_rules():
+    class Lax(pydantic.BaseModel):
+        when: datetime | None = None
+
+    class Strict(pydantic.BaseModel, strict=True):
+        when: datetime | None = None
+
+    assert read({"when": NOW.isoformat()}, Lax).when == NOW
+    assert read({"when": NOW}, Strict).when == NOW
+    with pytest.raises(DecodeError):
+        read({"when": NOW.isoformat()}, Strict)
+
+
+def test_pydantic_models_with_their_own_init():
     class Model(pydantic.BaseModel):
         when: datetime | None = None
 
@@ -272,16 +292,6 @@ def test_pydantic_models_with_their_own_init_are_as_strict():
     assert read(Model(when=NOW), Model).when == NOW
     full = Outer(one=Model(when=NOW), many=[Model()], table={"a": Model(when=NOW)}, typed={"model": Model(when=NOW)})
     assert read(full, Outer) == full
-    sent = {"when": NOW.isoformat()}
-    for value, kind in (
-        (sent, Model),
-        ({"one": sent}, Outer),
-        ({"many": [sent]}, Outer),
-        ({"table": {"a": sent}}, Outer),
-        ({"typed": {"model": sent}}, Outer),
-    ):
-        with pytest.raises(DecodeError):
-            read(value, kind)
 
 
 def test_a_member_of_an_enum_is_read_in_any_place_of_a_pydantic_model():
@@ -321,17 +331,15 @@ def test_a_member_of_an_enum_is_read_in_any_place_of_a_pydantic_model():
         assert read(full, model) == full, kind
 
 
-def test_aliases_of_pydantic_fields_are_as_strict():
+def test_aliases_of_pydantic_fields():
     class Model(pydantic.BaseModel):
         colour: Colour = pydantic.Field(Colour.RED, validation_alias=pydantic.AliasChoices("color", "tint"))
         when: datetime | None = pydantic.Field(None, alias="at")
 
     assert read({"tint": "red", "at": NOW}, Model) == Model.model_validate({"tint": Colour.RED, "at": NOW})
-    with pytest.raises(DecodeError):
-        read({"at": NOW.isoformat()}, Model)
 
 
-def test_pydantic_fields_named_like_parts_of_a_schema_are_as_strict():
+def test_pydantic_fields_named_like_parts_of_a_schema():
     class Model(pydantic.BaseModel):
         type: datetime | None = None
         default: datetime | None = None
@@ -345,18 +353,6 @@ def test_pydantic_fields_named_like_parts_of_a_schema_are_as_strict():
         type=NOW, default=NOW, config=UUID(int=1), metadata=b"a", members=[NOW.date()], schema_={UUID(int=1): time(1)}
     )
     assert read(full, Model) == full
-    for name, text in (
-        ("type", NOW.isoformat()),
-        ("default", NOW.isoformat()),
-        ("config", str(UUID(int=1))),
-        ("metadata", "a"),
-        ("members", ["2030-01-01"]),
-        ("schema_", {UUID(int=1): "12:00"}),
-        ("schema_", {str(UUID(int=1)): time(1)}),
-        ("strict", "1.5"),
-    ):
-        with pytest.raises(DecodeError):
-            read({name: text}, Model)
 
 
 class Node(pydantic.BaseModel):
@@ -385,14 +381,10 @@ class Deferred(pydantic.BaseModel, defer_build=True):
     node: Node | None = None
 
 
-def test_recursive_and_deferred_pydantic_models_are_as_strict():
+def test_recursive_and_deferred_pydantic_models():
     tree = Node(children=[Node(when=NOW)])
     assert read(tree, Node) == tree
     assert read(Deferred(node=tree), Deferred) == Deferred(node=tree)
-    text = {"children": [{"when": NOW.isoformat()}]}
-    for value, kind in ((text, Node), ({"node": text}, Deferred)):
-        with pytest.raises(DecodeError):
-            read(value, kind)
 
 
 def test_a_models_own_rules_still_hold():
