@@ -101,6 +101,13 @@ def test_what_is_stored_deeper_is_a_decode_error(levels, start, end):
         codec.decode(start * levels + "[]" + end * levels)
 
 
+def test_a_stored_key_that_is_too_deep_is_a_decode_error():
+    levels = '{"$tuple":[' * MOST, "]}" * MOST
+    with pytest.raises(DecodeError, match="nested deeper than 100 levels"):
+        codec.decode('{"$items":[[' + "".join(levels) + ",1]]}")
+    assert codec.decode("".join(levels))
+
+
 def test_brackets_inside_a_text_are_no_levels():
     text = '["' + "[{" * 100_000 + '\\"[["]'
     assert codec.decode(text) == ["[{" * 100_000 + '"[[']

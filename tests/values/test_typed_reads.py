@@ -318,7 +318,7 @@ def test_a_member_of_an_enum_is_read_in_any_place_of_a_pydantic_model():
         dict[Colour, list[Colour]]: {Colour.RED: [Colour.RED]},
         Sequence[Colour]: [Colour.RED],
         OrderedDict[str, Colour]: OrderedDict(a=Colour.RED),
-        Annotated[Colour, "a note"]: Colour.RED,
+        list[Annotated[Colour, "a note"]]: [Colour.RED],
         Union[int, Colour, None]: Colour.RED,  # noqa: UP007 -- as apps write it
         Inner: Inner(),
         dict[str, Inner]: {"a": Inner()},
