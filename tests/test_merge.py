@@ -3,12 +3,15 @@
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 
 import pytest
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wsgisessions import ConfigurationError, MemoryStore, SessionConflict, SessionManager, merge
+from wsgisessions.flask import Sessions
 
 numbers = st.integers(-5, 5)
 names = st.sampled_from("abc")
@@ -149,6 +152,9 @@ def test_a_member_for_which_the_rule_says_none_is_removed():
         ((1,), (True,)),
         ({"x": 1}, {"x": True}),
         ({1: "x"}, {True: "x"}),
+        ({1}, {True}),
+        ({Decimal(1)}, {Decimal("1.0")}),
+        (frozenset({(1,)}), frozenset({(True,)})),
     ],
 )
 def test_a_change_that_python_calls_equal_is_one(rule, before, after):
@@ -161,6 +167,15 @@ def test_for_extend_too():
         merge.extend([1], [True, 2], [1, 3])
 
 
+def test_frozensets_have_a_union_too():
+    assert merge.union(frozenset("ab"), frozenset("bc"), frozenset("abd")) == frozenset("bcd")
+    assert merge.union(None, frozenset("a"), frozenset("b")) == frozenset("ab")
+
+
+def test_durations_have_a_sum():
+    assert merge.add(timedelta(1), timedelta(3), timedelta(0)) == timedelta(2)
+
+
 @pytest.mark.parametrize(
     ("rule", "sides"),
     [
@@ -169,6 +184,9 @@ def test_for_extend_too():
         (merge.members, ({}, [1], {"a": 1})),
         (merge.each(merge.add), ({}, {"a": 1}, 7)),
         (merge.add, (1, "2", 3)),
+        (merge.add, ("", "", 5)),
+        (merge.add, (Decimal("Infinity"), Decimal("Infinity"), Decimal(1))),
+        (merge.add, (datetime(2030, 1, 1), datetime(9999, 1, 1), datetime(9999, 1, 1))),
         (merge.union, (set(), [1], {1})),
     ],
 )
@@ -216,6 +234,18 @@ def test_what_is_no_rule_is_refused_when_the_object_is_made(rule):
         SessionManager(MemoryStore(), merges={"k": rule})
 
 
-def test_each_takes_a_rule():
-    with pytest.raises(TypeError, match=r"merge\.each takes a rule, such as merge\.each\(merge\.add\); got dict"):
-        merge.each({})
+@pytest.mark.parametrize("rule", [{}, lambda mine, theirs: mine, merge.each])
+def test_each_takes_a_rule(rule):
+    with pytest.raises(TypeError, match=r"such as merge\.each\(merge\.add\); got a (dict|function)"):
+        merge.each(rule)
+
+
+def test_a_list_of_rules_is_refused_when_the_object_is_made():
+    for make in (SessionManager, partial(Sessions, Flask(__name__))):
+        with pytest.raises(ConfigurationError, match="merges has a rule for each key"):
+            make(MemoryStore(), merges=[merge.add])
+
+
+def test_an_option_that_does_not_exist_is_refused():
+    with pytest.raises(TypeError, match="there is no option 'encryption'"):
+        SessionManager(MemoryStore(), encryption="x")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from .codec import Codec
+from .discreet import show_nothing
 from .errors import DecodeError, EncodeError, SessionError
 from .lazy_strings import Renderings, encode_with
 from .record import RESERVED_PREFIX
@@ -42,6 +43,8 @@ class LiveValue(msgspec.Struct, eq=False):
     def __repr__(self) -> str:
         return f"<LiveValue of type {type(self.value).__name__}>"
 
+    __rich_repr__ = show_nothing
+
 
 class Difference(msgspec.Struct, frozen=True):
     """What a commit is to write: texts to set, and keys to remove. `repr` shows the keys only."""
@@ -51,6 +54,8 @@ class Difference(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<Difference set={sorted(self.set)} remove={sorted(self.remove)}>"
+
+    __rich_repr__ = show_nothing
 
 
 class Changes(msgspec.Struct, eq=False):
@@ -70,6 +75,8 @@ class Changes(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:
         return f"<Changes assigned={sorted(self.assigned)} removed={sorted(self.removed)}>"
+
+    __rich_repr__ = show_nothing
 
     # --- reading
 

@@ -42,6 +42,7 @@ from .reserved_fields import CLIENT_FIELD, EXPIRY_FIELD
 from .session_ids import SessionID
 from .session_info import client_of, dump_client
 from .states import ISSUED, NOTHING_TOLD, REMOVED, UNLOADED, WAITING, WELL_FORMED, Told
+from .surrogates import has_lone_surrogate
 from .transports import MOST_TRIED
 from .unsaved import tell_dropped
 
@@ -185,7 +186,9 @@ def _leave_marks(settings: Settings, current: RequestSession) -> bool:
 def _left_behind(current: RequestSession, stored: Stored) -> dict[str, str]:
     """Return what a mark holds: before the login of a visitor who was not signed in, the texts as they were."""
     is_first_login = current.new_owner is not None and stored.record.owner is None
-    return dict(current.changes.base) if is_first_login else {}
+    if not is_first_login:
+        return {}
+    return {name: text for name, text in current.changes.base.items() if not has_lone_surrogate(text)}
 
 
 def _create(exchange: Exchange, current: RequestSession) -> None:
@@ -215,7 +218,7 @@ def _update(exchange: Exchange, current: RequestSession, difference: Difference)
     stored = _require_stored(current)
     applied = _apply(exchange, current, stored, difference, None)
     if applied.outcome is GONE:
-        _start_anew(exchange, current, stored, difference)
+        _meet_end(exchange, current, stored, difference, applied.patch)
     elif applied.merged and current.owner is None and current.changes.is_empty():
         _delete_if_empty(settings, current)
 
@@ -263,19 +266,19 @@ def _rename(exchange: Exchange, current: RequestSession, difference: Difference,
         current.lose_id()
 
 
-def _start_anew(exchange: Exchange, current: RequestSession, stored: Stored, difference: Difference) -> None:
-    """Put what was written without a look inside into a new session, the old one being gone."""
-    was_known = current.was_read or exchange.must_exist
-    only_removes = not difference.set and current.new_expiry is None
-    if (was_known and not only_removes) or load_mark(exchange.settings, stored.session_id) is not None:
+def _meet_end(
+    exchange: Exchange, current: RequestSession, stored: Stored, difference: Difference, patch: Patch
+) -> None:
+    """Go on where the store has the session no more."""
+    is_known = current.was_read or exchange.must_exist
+    asks_for_more = bool(difference.set) or current.new_expiry is not None
+    if (is_known and asks_for_more) or load_mark(exchange.settings, stored.session_id) is not None:
         raise _interrupted()
-    if was_known:
-        # What was to be removed is: two pages that show one message both pop the last key, which ends the session.
-        current.changes.discard()
-    if exchange.must_exist:
-        current.become_gone()
-    else:
-        current.become_new()
+    if is_known:
+        # Two pages that show one message both remove the last key, which ends the session.
+        current.lose(patch.applied_to(current.changes.base))
+        return
+    current.become_new()
     if current.changes.assigned:
         exchange.require_delivery("starting a new session")
         _create(exchange, current)

@@ -17,11 +17,13 @@ from .errors import (
     LockLost,
     LockTimeout,
     SessionConflict,
+    SessionInterrupted,
     SessionTooLarge,
     StoreError,
     StoreUnavailable,
 )
 from .leases import leased
+from .loading import open_record
 from .options import Settings
 from .record import Outcome, Patch, Record
 from .request_state import Stored
@@ -58,7 +60,10 @@ def apply_patch(settings: Settings, stored: Stored, mine: Patch, new_id_hash: st
     if mine.expect or mine.token is not None or (seal is not None and seal.is_incomplete):
         return _apply_guarded(settings, stored, mine, new_id_hash)
     sent = mine if seal is None else seal.close_patch(id_hash, stored.record, mine, new_id_hash)
-    return Applied(_send(settings, id_hash, new_id_hash, sent), mine, seal)
+    outcome = _send(settings, id_hash, new_id_hash, sent)
+    if seal is not None and outcome is Outcome.DONE:
+        seal.note_stored(mine, sent)
+    return Applied(outcome, mine, seal)
 
 
 def check_size(settings: Settings, texts: Mapping[str, str]) -> None:
@@ -68,7 +73,8 @@ def check_size(settings: Settings, texts: Mapping[str, str]) -> None:
     """
     if settings.max_bytes is None:
         return
-    size = sum(len(key.encode()) + len(text.encode()) for key, text in texts.items())
+    # A store that was tampered with may hold lone surrogates.
+    size = sum(len(each.encode("utf-8", "surrogatepass")) for item in texts.items() for each in item)
     if size > settings.max_bytes:
         raise SessionTooLarge(
             f"the session would take {size} bytes, and max_bytes is {settings.max_bytes}; nothing was saved."
@@ -96,7 +102,7 @@ def _apply_guarded(settings: Settings, stored: Stored, mine: Patch, new_id_hash:
                     # The lease has moved along, and is let go where it is.
                     current = new_id_hash or id_hash
                     if seal is not None:
-                        seal.become_complete()
+                        seal.note_stored(patch, sent)
                 return Applied(outcome, patch, seal, merged)
             can_go_on = mine.token is not None or (seal is not None and seal.is_incomplete)
             if not can_go_on and settings.merges.keys().isdisjoint(mine.expect):
@@ -111,12 +117,11 @@ def _apply_guarded(settings: Settings, stored: Stored, mine: Patch, new_id_hash:
                 return Applied(Outcome.GONE, patch, seal, merged)
             if mine.token is not None and all(record.fields.get(name) == text for name, text in sent.expect.items()):
                 raise LockLost("the lease of session.lock() ran out before the commit; nothing was saved")
-            if settings.encryption is not None:
-                # Another request may have encrypted the session meanwhile, under a data key of its own.
-                seal = settings.encryption.find_seal(id_hash, record)
-                if seal is None:
-                    return Applied(Outcome.GONE, patch, seal, merged)
-                record = seal.open(record)
+            # Another request may have encrypted the session meanwhile, under a data key of its own.
+            opened = open_record(settings, id_hash, record)
+            if opened is None:
+                return Applied(Outcome.GONE, patch, seal, merged)
+            record, seal = opened
             patch, merged = _rebase(settings, mine, record)
             _contested.add(id_hash)
     raise SessionConflict(
@@ -143,7 +148,8 @@ def _is_stored(settings: Settings, id_hash: str) -> bool:
 
 
 def _take_turn(settings: Settings, turn: ExitStack, id_hash: Callable[[], str]) -> bool:
-    with suppress(LockTimeout):
+    # A session that has moved or ended meanwhile has no turns; the store's answer tells.
+    with suppress(LockTimeout, SessionInterrupted):
         turn.enter_context(leased(settings.store, id_hash, _TURN_TIMEOUT, _TURN_LEASE))
     return True
 

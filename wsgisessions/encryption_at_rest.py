@@ -75,5 +75,6 @@ def encryption_of(keys: SecretKeys, read_plain_until: datetime | None, clock: Cl
 def _check_instant(instant: object) -> None:
     if not isinstance(instant, datetime) or instant.utcoffset() is None:
         raise ConfigurationError(
-            f"read_plain_until is an aware datetime, such as datetime(2030, 1, 1, tzinfo=timezone.utc); got {instant!r}"
+            f"read_plain_until is an aware datetime, such as datetime(2030, 1, 1, tzinfo=timezone.utc); got a"
+            f" {'naive ' if isinstance(instant, datetime) else ''}{type(instant).__name__}"
         )

@@ -151,5 +151,5 @@ def load_expiry(text: str) -> Expiry:
         if kind == "at":
             return AtDateTime(*msgspec.convert(rest, tuple[datetime]))
         return _KINDS[kind](*msgspec.convert(rest, tuple[timedelta, timedelta | None]))
-    except (msgspec.MsgspecError, ValueError, LookupError, TypeError) as error:
+    except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise DecodeError("a session's stored expiry cannot be read") from error

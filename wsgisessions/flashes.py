@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def with_flashes_merged(key: str, options: MiddlewareOptions) -> Mapping[str, Rule]:
     """Return the app's rules, and one for the framework's key of messages if the app has none."""
-    return {key: _merge_flashes, **(options.get("merges") or {})}
+    rules = options.get("merges") or {}
+    return {key: _merge_flashes, **rules} if isinstance(rules, Mapping) else rules
 
 
 def _merge_flashes(base: Any, mine: Any, theirs: Any) -> list[Any] | None:

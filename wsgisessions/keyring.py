@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import os
+from functools import cache
 from typing import Any
 
 from .errors import ConfigurationError
@@ -55,10 +56,8 @@ class Cipher:
     __slots__ = ("_aead", "_invalid_tag")
 
     def __init__(self, key: bytes) -> None:
-        self._aead: Any = _import_crypto("encryption").AESGCM(key)
-        from cryptography.exceptions import InvalidTag
-
-        self._invalid_tag = InvalidTag
+        make, self._invalid_tag = _aes_gcm()
+        self._aead: Any = make(key)
 
     def encrypt(self, data: bytes, context: bytes) -> str:
         """Return the encrypted data; only under the same context can it be decrypted."""
@@ -88,7 +87,7 @@ class Keyring:
 
     def __init__(self, option: str, secret_keys: SecretKeys, purpose: str) -> None:
         keys = check_secret_keys(option, secret_keys)
-        _import_crypto(option)
+        _require_crypto(option)
         self._ciphers = [Cipher(_derive_key(key, purpose)) for key in keys]
 
     def encrypt(self, data: bytes, context: bytes) -> str:
@@ -104,12 +103,19 @@ class Keyring:
         return None
 
 
-def _import_crypto(option: str) -> Any:
+def _require_crypto(option: str) -> None:
     try:
-        from cryptography.hazmat.primitives.ciphers import aead
+        _aes_gcm()
     except ImportError as error:
         raise ConfigurationError(f"{option} needs cryptography: pip install 'wsgisessions[crypto]'") from error
-    return aead
+
+
+@cache
+def _aes_gcm() -> tuple[Any, type[Exception]]:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM, InvalidTag
 
 
 def _derive_key(secret_key: bytes, purpose: str) -> bytes:

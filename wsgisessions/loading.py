@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from .options import Settings
 from .record import Record
 from .request_state import Exchange, RequestSession, stored_expiry
 from .reserved_fields import DATA_KEY_FIELD
+from .seal import Seal
 from .session_ids import SessionID, moved_hash
 from .states import MALFORMED
 from .transports import MOST_TRIED
+
+MARK_LIFETIME = timedelta(seconds=10)
 
 _logger = logging.getLogger("wsgisessions")
 
@@ -26,19 +30,15 @@ def load(exchange: Exchange, current: RequestSession) -> None:
         record = settings.store.load(session_id.id_hash)
         if record is None:
             continue
-        if settings.encryption is None:
-            if DATA_KEY_FIELD not in record.fields:
-                current.become_stored(session_id, record, None)
-                return
-        else:
-            seal = settings.encryption.find_seal(session_id.id_hash, record)
-            if seal is not None:
-                record = seal.open(record)
-                if _is_over(settings, record):
-                    continue
-                current.become_stored(session_id, record, seal)
-                return
-        _tell_why_ignored(settings, record)
+        if settings.encryption is None and DATA_KEY_FIELD not in record.fields:
+            current.become_stored(session_id, record, None)
+            return
+        opened = open_record(settings, session_id.id_hash, record)
+        if opened is None:
+            _tell_why_ignored(settings, record)
+        elif not _is_over(settings, opened[0]):
+            current.become_stored(session_id, *opened)
+            return
     for session_id in tried:
         mark = load_mark(settings, session_id)
         if mark is not None:
@@ -54,12 +54,20 @@ def load_mark(settings: Settings, session_id: SessionID) -> Record | None:
     """Return the mark that a parallel request has left at an ID which it changed, or None. One round trip."""
     id_hash = moved_hash(session_id.id_hash)
     mark = settings.store.load(id_hash)
-    if mark is None:
+    opened = None if mark is None else open_record(settings, id_hash, mark)
+    if opened is None:
         return None
+    # The deadline in the store is not bound by encryption, the creation time is.
+    is_over = settings.encryption is not None and opened[0].created_at + MARK_LIFETIME <= settings.clock()
+    return None if is_over else opened[0]
+
+
+def open_record(settings: Settings, id_hash: str, record: Record) -> tuple[Record, Seal | None] | None:
+    """Return a stored record with its texts decrypted, and the seal if it has one; None: it is to be ignored."""
     if settings.encryption is None:
-        return None if DATA_KEY_FIELD in mark.fields else mark
-    seal = settings.encryption.find_seal(id_hash, mark)
-    return None if seal is None else seal.open(mark)
+        return None if DATA_KEY_FIELD in record.fields else (record, None)
+    seal = settings.encryption.find_seal(id_hash, record)
+    return None if seal is None else (seal.open(record), seal)
 
 
 def _is_over(settings: Settings, record: Record) -> bool:

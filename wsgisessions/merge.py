@@ -11,11 +11,14 @@ The rules here return theirs, then this request's net change.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from datetime import datetime, time
 from decimal import Decimal
-from typing import Any, TypeVar
+from inspect import signature
+from typing import Any, TypeVar, cast
 
 Rule = Callable[[Any, Any, Any], Any]
+AnySet = AbstractSet[Any]
 C = TypeVar("C")
 
 _ABSENT = object()
@@ -55,10 +58,13 @@ def each(rule: Rule) -> Rule:
     both have removed stays removed; one that only one of them has removed while the other changed it is a conflict:
     `add` alone would bring it back as a number below what it was.
 
-    :raises TypeError: `rule` is no function.
+    :raises TypeError: `rule` cannot be called with three arguments.
     """
-    if not callable(rule):
-        raise TypeError(f"merge.each takes a rule, such as merge.each(merge.add); got {type(rule).__name__}")
+    if not is_rule(rule):
+        raise TypeError(
+            "merge.each takes a rule, a function of (base, mine, theirs), such as merge.each(merge.add);"
+            f" got a {type(rule).__name__}"
+        )
 
     def decide(name: Any, before: Any, here: Any, there: Any) -> Any:
         if here is _ABSENT and there is _ABSENT:
@@ -78,21 +84,33 @@ def add(base: Any, mine: Any, theirs: Any) -> Any:
 
     :raises ValueError: a side is no number.
     """
+    base, mine, theirs = (0 if side is None else side for side in (base, mine, theirs))
     try:
-        return (theirs or 0) + ((mine or 0) - (base or 0))
-    except TypeError as error:
-        raise ValueError(f"merge.add is for numbers; {error}") from error
+        return theirs + (mine - base)
+    except (TypeError, ArithmeticError) as error:
+        raise ValueError("merge.add is for numbers that have a sum and a difference") from error
 
 
-def union(base: set[Any] | None, mine: set[Any] | None, theirs: set[Any] | None) -> set[Any]:
+def union(base: AnySet | None, mine: AnySet | None, theirs: AnySet | None) -> AnySet:
     """Keep what either added to a set, and drop what either removed.
 
     What this request discarded and added again, it did not change: there theirs stands.
 
     :raises ValueError: a side is no set.
     """
-    base, mine, theirs = _or_empty(set, base), _or_empty(set, mine), _or_empty(set, theirs)
+    base, mine, theirs = (_or_empty(set, side, frozenset) for side in (base, mine, theirs))
     return (theirs | (mine - base)) - (base - mine)
+
+
+def is_rule(rule: Any) -> bool:
+    """Tell whether something can be called with three arguments."""
+    try:
+        signature(rule).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a function written in C that does not say what it takes
+        return True
+    return True
 
 
 def _merge_members(
@@ -128,12 +146,12 @@ def _appended(base: list[Any], grown: list[Any], who: str) -> list[Any]:
     return grown[len(base) :]
 
 
-def _or_empty(kind: type[C], side: C | None) -> C:
+def _or_empty(kind: type[C], side: Any, *others: type) -> C:
     if side is None:
         return kind()
-    if not isinstance(side, kind):
+    if not isinstance(side, (kind, *others)):
         raise ValueError(f"the rule is for a {kind.__name__}; one of the values is a {type(side).__name__}")
-    return side
+    return cast("C", side)
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -144,6 +162,9 @@ def _is_same(one: Any, other: Any) -> bool:
         return _is_same(list(one), list(other)) and all(_is_same(one[name], other[name]) for name in one)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, set | frozenset):
+        twins = {each: each for each in other}
+        return len(one) == len(other) and all(each in twins and _is_same(each, twins[each]) for each in one)
     if isinstance(one, _EQUAL_BUT_NOT_THE_SAME):
         return repr(one) == repr(other)
     return bool(one == other)

@@ -14,16 +14,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 
 from .errors import StoreError
-from .loading import load_mark
+from .loading import MARK_LIFETIME, load_mark
 from .options import Settings
 from .record import Outcome, Patch, Record
 from .reserved_fields import MOVED_FIELD
 from .session_ids import SessionID, moved_hash
 
-_LIFETIME = timedelta(seconds=10)
 _WAIT_FOR_CLAIM = 0.05
 
 _MARKED = '"marked"'
@@ -36,7 +34,7 @@ def leave_mark(settings: Settings, session_id: SessionID, fields: Mapping[str, s
     """Mark an ID as moved, with what the session held before; False if a parallel request has done so. One create."""
     id_hash = moved_hash(session_id.id_hash)
     now = settings.clock()
-    mark = Record({**fields, MOVED_FIELD: _MARKED}, now, now, now + _LIFETIME)
+    mark = Record({**fields, MOVED_FIELD: _MARKED}, now, now, now + MARK_LIFETIME)
     if settings.encryption is not None:
         mark = settings.encryption.new_seal().close(id_hash, mark)
     return settings.store.create(id_hash, mark)

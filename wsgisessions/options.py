@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from inspect import signature
 from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
@@ -12,11 +11,12 @@ from msgspec.structs import force_setattr
 
 from .changes import check_key
 from .codec import Codec, JSONCodec
+from .discreet import show_nothing
 from .encryption_at_rest import Encryption, encryption_of
 from .errors import ConfigurationError
 from .expiry import Expiry, OnSessionEnd, dump_expiry
 from .leases import ThreadLocks
-from .merge import Rule
+from .merge import Rule, is_rule
 from .owners import check_namespace
 from .record import Clock, utc_now
 from .seal import SealedCodec
@@ -100,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     def __repr__(self) -> str:
         return f"<Settings of sessions on {type(self.store).__name__}>"
 
+    __rich_repr__ = show_nothing
+
     def __post_init__(self) -> None:
         if not isinstance(self.store, Store):
             raise ConfigurationError(
@@ -125,9 +127,13 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             raise ConfigurationError(
                 f"clock returns an aware datetime in UTC, as datetime.now(timezone.utc) is; got {now!r}"
             )
+        if not isinstance(self.merges, Mapping):
+            raise ConfigurationError(
+                f"merges has a rule for each key: {{'cart': merge.extend}}; got {_kind_of(self.merges)}"
+            )
         for key, rule in self.merges.items():
             check_key(key)
-            if not _takes_three(rule):
+            if not is_rule(rule):
                 raise ConfigurationError(
                     f"merges[{key!r}] is a function of (base, mine, theirs), such as merge.add or"
                     f" merge.each(merge.add); got {rule!r}"
@@ -150,18 +156,11 @@ def settings_of(store: Store, options: Mapping[str, Any]) -> Settings:
     :raises ConfigurationError: an option makes no sense.
     :raises TypeError: there is no such option.
     """
+    for name in options:
+        if name not in Options.__optional_keys__:
+            raise TypeError(f"there is no option {name!r}")
     defaults = [name for name in ("codec", "merges") if options.get(name) is None]
     return Settings(store=store, **{name: value for name, value in options.items() if name not in defaults})
-
-
-def _takes_three(rule: Any) -> bool:
-    try:
-        signature(rule).bind(None, None, None)
-    except TypeError:
-        return False
-    except ValueError:  # a function written in C that does not say what it takes
-        return True
-    return True
 
 
 def _kind_of(option: object) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from .errors import SessionError
 from .options import Settings
 from .owners import stored_owner
@@ -56,10 +54,11 @@ def _require_owner(current: RequestSession, doing: str) -> str:
 
 
 def _describe(settings: Settings, id_hash: str, record: Record, *, is_current: bool) -> SessionInfo:
-    if settings.encryption is not None:
+    text = record.fields.get(CLIENT_FIELD)
+    if settings.encryption is not None and text is not None:
         seal = settings.encryption.find_seal(id_hash, record)
-        record = replace(record, fields={}) if seal is None else seal.open(record)
-    client = load_client(record.fields.get(CLIENT_FIELD))
+        text = None if seal is None else seal.open_text(CLIENT_FIELD, text)
+    client = load_client(text)
     return SessionInfo(
         id_hash,
         record.created_at,

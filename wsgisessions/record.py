@@ -13,6 +13,8 @@ from functools import partial
 
 import msgspec
 
+from .discreet import show_nothing
+
 RESERVED_PREFIX = "wsgisessions."
 """Starts the names of fields that this package keeps for itself; the app can neither see nor take them."""
 
@@ -37,6 +39,8 @@ class Record(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         owned = "nobody" if self.owner is None else "somebody"
         return f"<Record of {owned} with {sorted(self.fields)}, expires_at={self.expires_at:%Y-%m-%dT%H:%M:%S%z}>"
+
+    __rich_repr__ = show_nothing
 
 
 class Patch(msgspec.Struct, frozen=True):
@@ -64,6 +68,8 @@ class Patch(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<Patch set={sorted(self.set)} remove={sorted(self.remove)} expect={sorted(self.expect)}>"
+
+    __rich_repr__ = show_nothing
 
 
 class Outcome(Enum):

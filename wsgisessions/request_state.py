@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .changes import Changes
+from .discreet import show_nothing
 from .errors import DecodeError, SessionError
 from .expiry import Expiry, load_expiry
 from .forking import call_after_fork
@@ -104,6 +105,8 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.phase.name}>"
 
+    __rich_repr__ = show_nothing
+
 
 def _renew_lock(_: type[Exchange]) -> None:
     global _first_use
@@ -120,6 +123,8 @@ class Stored(msgspec.Struct, eq=False):
     record: Record
     seal: Seal | None = None
 
+    __rich_repr__ = show_nothing
+
 
 class HeldLock(msgspec.Struct, eq=False):
     """The session's lock, held by a thread of this request."""
@@ -129,6 +134,8 @@ class HeldLock(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:
         return "<HeldLock>"
+
+    __rich_repr__ = show_nothing
 
 
 class Cleared(msgspec.Struct, eq=False):
@@ -142,6 +149,8 @@ class Cleared(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:
         return f"<Cleared {self.state.name}>"
+
+    __rich_repr__ = show_nothing
 
 
 class RequestSession:
@@ -293,6 +302,12 @@ class RequestSession:
         """Learn that the store does not have the session, and that nobody could be told of another."""
         self.become_new()
         self.state = GONE
+
+    def lose(self, fields: Mapping[str, str]) -> None:
+        """Learn that the store has the session no more, when keys were to be removed; the others can still be read."""
+        self.state = GONE
+        self.stored = None
+        self.changes.commit(fields)
 
     def settle(self, stored: Stored, fields: Mapping[str, str], merged: Iterable[str] = ()) -> None:
         """Take what was committed as what the store has."""

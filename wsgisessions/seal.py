@@ -61,7 +61,7 @@ class Seal:
     :param reads_plain: take a text that is not encrypted as it is; the next write encrypts it.
     """
 
-    __slots__ = ("_cipher", "_data_key", "_keyring", "_plain", "_reads_plain", "_sealed", "_wrapping")
+    __slots__ = ("_cipher", "_data_key", "_keyring", "_plain", "_reads_plain", "_stored", "_wrapping")
 
     def __init__(
         self, keyring: Keyring, data_key: bytes, wrapping: Wrapping = CURRENT, *, reads_plain: bool = False
@@ -71,7 +71,8 @@ class Seal:
         self._wrapping = wrapping
         self._reads_plain = reads_plain
         self._cipher = Cipher(data_key)
-        self._sealed: dict[tuple[str, str], str] = {}
+        # By field: its text and what the store has of it; and the texts that the store has in plain.
+        self._stored: dict[str, tuple[str, str]] = {}
         self._plain: dict[str, str] = {}
 
     @property
@@ -81,12 +82,27 @@ class Seal:
 
     def open(self, record: Record) -> Record:
         """Return the record with its texts decrypted."""
-        fields = {name: self._open(name, text) for name, text in record.fields.items() if name != DATA_KEY_FIELD}
+        fields = {name: self.open_text(name, text) for name, text in record.fields.items() if name != DATA_KEY_FIELD}
         return replace(record, fields=fields)
+
+    def open_text(self, name: str, stored: str) -> str:
+        """Return the text of a field, or what no codec reads if it cannot be decrypted."""
+        if self._wrapping is MISSING:
+            self._plain[name] = stored
+            return stored
+        data = self._cipher.decrypt(stored, _bytes_of(name))
+        if data is None and self._reads_plain and not is_encrypted(stored):
+            self._plain[name] = stored
+            return stored
+        text = _UNREADABLE + stored if data is None else data.decode("utf-8", "surrogatepass")
+        self._stored[name] = text, stored
+        return text
 
     def close(self, id_hash: str, record: Record) -> Record:
         """Return the record with its texts encrypted, for a session that begins at an ID hash."""
-        return replace(record, fields=self._close(record.fields) | self._wrapped(id_hash, record))
+        fields = {name: self._encrypt(name, text) for name, text in record.fields.items()}
+        self._stored = {name: (text, fields[name]) for name, text in record.fields.items()}
+        return replace(record, fields=fields | self._wrapped(id_hash, record))
 
     def close_patch(self, id_hash: str, record: Record, patch: Patch, new_id_hash: str | None = None) -> Patch:
         """Return the patch with its texts encrypted, and with what else is to be written.
@@ -97,45 +113,39 @@ class Seal:
         :param record: the session as it was loaded.
         :param new_id_hash: where the session moves, if it does.
         """
-        texts, expect = patch.set, patch.expect
-        if self._plain:
-            texts = {name: text for name, text in self._plain.items() if name not in patch.remove} | dict(texts)
-            expect = self._plain | dict(expect)
-        sealed = self._close(texts)
+        expect = self._plain | dict(patch.expect) if self._plain else patch.expect
         # The very text that was loaded is expected; a second encryption of it would be another.
-        expected = {name: None if text is None else self._stored(name, text) for name, text in expect.items()}
+        expected = {name: None if text is None else self._as_stored(name, text) for name, text in expect.items()}
         if self._wrapping is MISSING:
             expected[DATA_KEY_FIELD] = None
+        sealed = {name: self._encrypt(name, text) for name, text in self._written(patch).items()}
         if new_id_hash is not None or self._wrapping is not CURRENT:
             owned = record if patch.owner is None else replace(record, owner=patch.owner)
             sealed |= self._wrapped(new_id_hash or id_hash, owned)
         return replace(patch, set=sealed, expect=expected)
 
-    def become_complete(self) -> None:
-        """Learn that what `close_patch` returned is stored."""
+    def note_stored(self, patch: Patch, sealed: Patch) -> None:
+        """Learn that the store has what `close_patch` made of a patch."""
+        for name in patch.remove:
+            self._stored.pop(name, None)
+        for name, text in self._written(patch).items():
+            self._stored[name] = text, sealed.set[name]
         self._plain = {}
         self._wrapping = CURRENT
 
-    def _open(self, name: str, text: str) -> str:
-        data = self._cipher.decrypt(text, _bytes_of(name))
-        if data is None and self._reads_plain and not is_encrypted(text):
-            self._plain[name] = text
+    def _written(self, patch: Patch) -> Mapping[str, str]:
+        if not self._plain:
+            return patch.set
+        return {name: text for name, text in self._plain.items() if name not in patch.remove} | dict(patch.set)
+
+    def _as_stored(self, name: str, text: str) -> str:
+        if self._plain.get(name) == text:
             return text
-        plain = _UNREADABLE + text if data is None else data.decode()
-        self._sealed[name, plain] = text
-        return plain
+        known, stored = self._stored.get(name, (None, ""))
+        return stored if known == text else self._encrypt(name, text)
 
-    def _close(self, texts: Mapping[str, str]) -> dict[str, str]:
-        return {name: self._encrypted(name, text) for name, text in texts.items()}
-
-    def _encrypted(self, name: str, text: str) -> str:
-        sealed = self._sealed.get((name, text))
-        if sealed is None:
-            sealed = self._sealed[name, text] = self._cipher.encrypt(text.encode(), _bytes_of(name))
-        return sealed
-
-    def _stored(self, name: str, text: str) -> str:
-        return text if self._plain.get(name) == text else self._encrypted(name, text)
+    def _encrypt(self, name: str, text: str) -> str:
+        return self._cipher.encrypt(text.encode("utf-8", "surrogatepass"), _bytes_of(name))
 
     def _wrapped(self, id_hash: str, record: Record) -> dict[str, str]:
         return {DATA_KEY_FIELD: self._keyring.encrypt(self._data_key, bound_to(id_hash, record))}

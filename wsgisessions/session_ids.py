@@ -12,6 +12,8 @@ from hashlib import sha256
 
 import msgspec
 
+from .discreet import show_nothing
+
 _RANDOM_BYTES = 24
 _HANDLE_PREFIX = 8
 
@@ -27,6 +29,8 @@ class PresentedID(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "<PresentedID>"
+
+    __rich_repr__ = show_nothing
 
 
 is_well_formed = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII).fullmatch
