@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from wsgisessions import OnInactivity, OnSessionEnd, SessionInterrupted, SessionManager
+from wsgisessions import OnInactivity, OnSessionEnd, SessionInterrupted, SessionManager, get_session
 
 
 def fill(session):
@@ -398,3 +398,54 @@ def test_a_job_that_removes_keys_of_a_session_that_was_ended_starts_none_afterwa
     job["n"] = 2
     with pytest.raises(SessionInterrupted):
         job.save()
+
+
+def log_out_elsewhere(browser):
+    other = SessionManager(browser.store).open(browser.session_id)
+    other.flush()
+    other.save()
+
+
+def test_what_was_read_stays_readable_beside_the_keys_that_were_removed(browser):
+    browser.get(lambda session: session.update(name="ann", message="hello"))
+
+    def app(environ, start_response):
+        session = get_session(environ)
+        session.pop("message")
+        log_out_elsewhere(browser)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+
+        def chunks():
+            yield b"hello "
+            yield session["name"].encode()
+
+        return chunks()
+
+    response = browser.run(app)
+    assert response.body == b"hello ann"
+    assert browser.get(dict).result == {}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda session, cart: session.update(role="admin of " + session["name"]),
+        lambda session, cart: cart.append("pot"),
+        lambda session, cart: setattr(session, "expiry", OnInactivity(timedelta(hours=1))),
+        lambda session, cart: session.login("ann"),
+    ],
+    ids=["assignment", "nested", "expiry", "login"],
+)
+def test_what_is_written_after_them_is_interrupted_and_starts_no_session(browser, write):
+    browser.get(lambda session: session.update(name="ann", message="hello", cart=["tea"]))
+
+    def view(session):
+        cart = session["cart"]
+        session.pop("message")
+        log_out_elsewhere(browser)
+        session.save()
+        write(session, cart)
+
+    response = browser.get(view)
+    assert (response.status, response.headers.getall("Set-Cookie")) == ("400 Bad Request", [])
+    assert browser.get(dict).result == {}

@@ -8,10 +8,28 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from wsgisessions import Cookie, MemoryStore, Session, SessionManager
+from wsgisessions import (
+    Cookie,
+    MemoryStore,
+    Patch,
+    Record,
+    Session,
+    SessionManager,
+    changes,
+    conflicts,
+    options,
+    record,
+    request_state,
+    session_ids,
+)
+from wsgisessions.discreet import show_nothing
 from wsgisessions.options import MiddlewareOptions, Options, Settings
+from wsgisessions.record import DONE, utc_now
+from wsgisessions.request_state import Stored
+from wsgisessions.session_ids import SessionID
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -126,3 +144,18 @@ def test_a_request_makes_few_calls():
     """An untouched request is sacred, and the others are followed in few steps; benchmarks/calls.py lists them."""
     result = run(str(ROOT / "benchmarks" / "calls.py"), "--most", "untouched=5/3,read=30/16,write=48/26")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_what_shows_an_objects_fields_shows_none_where_its_repr_is_discreet():
+    for module in (changes, conflicts, options, record, request_state, session_ids):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__:
+                assert kind.__name__ == "Applied" or kind.__rich_repr__ is show_nothing, kind
+
+
+def test_a_traceback_with_local_variables_shows_no_value():
+    rich = pytest.importorskip("rich.pretty")
+    record = Record({"n": "a secret"}, utc_now(), utc_now(), utc_now(), "a secret")
+    patch = Patch({"n": "a secret"}, expect={"n": "a secret"}, token="a secret")
+    shown = rich.pretty_repr([record, patch, conflicts.Applied(DONE, patch, None), Stored(SessionID("x"), record)])
+    assert "a secret" not in shown

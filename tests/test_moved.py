@@ -19,6 +19,7 @@ from wsgisessions import (
     SessionMiddleware,
     StoreUnavailable,
     get_session,
+    merge,
 )
 from wsgisessions.moved_marks import is_claimed
 from wsgisessions.session_ids import SessionID, moved_hash
@@ -476,3 +477,24 @@ def test_the_mark_stays_when_what_comes_after_the_rename_fails(browser, monkeypa
     with pytest.raises(StoreUnavailable):
         log_in(manager, old.partition("=")[2])
     assert browser.get(lambda session: session.update(m=1), cookie=old).status_int == 400
+
+
+def test_the_second_click_of_a_login_in_a_session_that_has_met_a_rival_logs_in_too(any_store):
+    manager = SessionManager(any_store, merges={"n": merge.add})
+    session = manager.open()
+    session.update(cart=["tea"], n=0)
+    session.save()
+    rivals = [manager.open(session.id), manager.open(session.id)]
+    for each in rivals:
+        each["n"] += 1
+    for each in rivals:
+        each.save()
+    clicks = [manager.open(session.id) for _ in range(2)]
+    for each in clicks:
+        each.login("ann")
+        each["n"] = each["n"] + 1
+    for each in clicks:
+        each.save()
+    for each in clicks:
+        found = manager.open(each.id)
+        assert (found.owner, found["cart"], found["n"]) == ("ann", ["tea"], 3)

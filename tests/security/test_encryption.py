@@ -1,6 +1,7 @@
 """Values encrypted at rest: what the store shows, what it can be made to give back, and changing keys."""
 
 import string
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -289,3 +290,54 @@ def test_an_encrypted_text_has_one_form(store):
             store.update(id_hash, Patch(set={"n": text[:-1] + other}))
             with pytest.raises(DecodeError):
                 manager.open(session_id)["n"]
+
+
+def test_a_value_that_is_back_does_not_look_so(manager, store):
+    session_id = start(manager, a=1)
+    session = manager.open(session_id)
+    texts = []
+    for value in (1, 2, 1, 2, 1):
+        session["a"] = value
+        session.save()
+        texts.append(stored(store, session_id).fields["a"])
+    assert len(set(texts)) == 5
+
+
+def test_a_data_key_under_an_old_key_is_encrypted_anew_once(store):
+    session_id = start(SessionManager(store, encryption_keys=[OLD]), a=0)
+    session = SessionManager(store, encryption_keys=[NEW, OLD]).open(session_id)
+    keys = []
+    for value in range(1, 4):
+        session["a"] = value
+        session.save()
+        keys.append(stored(store, session_id).fields["wsgisessions.key"])
+    assert len(set(keys)) == 1
+
+
+def test_a_job_that_saves_often_remembers_no_more_than_the_session(manager, store):
+    session = manager.open(start(manager, a=""))
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            session["a"] = f"{number}" * 1000
+            session.save()
+            if number == 20:
+                before = tracemalloc.get_traced_memory()[0]
+        assert tracemalloc.get_traced_memory()[0] - before < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_save_and_then_a_conflict_in_one_request(store):
+    manager = SessionManager(store, encryption_keys=[NEW], on_conflict="refuse")
+    session_id = start(manager, a=1, b=1)
+    session = manager.open(session_id)
+    for value in (2, 3):
+        session["a"] = session["a"] + 1
+        session.save()
+        assert manager.open(session_id)["a"] == value
+    del session["b"]
+    session.save()
+    session["b"] = session.get("b", 5)
+    session.save()
+    assert dict(manager.open(session_id)) == {"a": 3, "b": 5}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from wsgisessions import DecodeError, MemoryStore, OnInactivity, SessionManager
 from wsgisessions.record import Patch, Record
 from wsgisessions.seal import bound_to
-from wsgisessions.session_ids import SessionID
+from wsgisessions.session_ids import SessionID, moved_hash
 from wsgisessions.testing import ManualClock
 
 KEY = "a secret key" * 4
@@ -250,3 +250,24 @@ def test_a_session_under_an_old_key_is_written_under_the_new_one_by_a_touch_too(
     assert store.patches[-1].set.keys() == {"wsgisessions.key"}
     found = SessionManager(store, encryption_keys=[new], clock=clock).open(session.id)
     assert (found.owner, dict(found)) == ("ann", {"n": 1})
+
+
+def test_a_mark_ends_after_ten_seconds_whatever_deadline_the_store_has(make_recording_store):
+    clock = ManualClock(datetime.now(timezone.utc))
+    store = make_recording_store(clock=clock)
+    manager = SessionManager(store, encryption_keys=[KEY], clock=clock)
+    visitor = manager.open()
+    visitor["address"] = "a street"
+    visitor.save()
+    old_id = visitor.id
+    login = manager.open(old_id)
+    assert login["address"] == "a street"
+    login.login("ann")
+    login.save()
+    id_hash = moved_hash(SessionID(old_id).id_hash)
+    mark = store.load(id_hash)
+    store.delete(id_hash)
+    store.create(id_hash, replace(mark, expires_at=clock() + timedelta(days=300)))
+    assert manager.open(old_id)["address"] == "a street"
+    clock.now += timedelta(seconds=10)
+    assert dict(manager.open(old_id)) == {}

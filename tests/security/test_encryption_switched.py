@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wsgisessions import (
     ConfigurationError,
     DecodeError,
+    JSONCodec,
     LockLost,
     MemoryStore,
     OnInactivity,
@@ -19,7 +20,7 @@ from wsgisessions import (
     StoreUnavailable,
     merge,
 )
-from wsgisessions.keyring import is_encrypted
+from wsgisessions.keyring import decode_base64, encode_base64, is_encrypted
 from wsgisessions.record import Patch
 from wsgisessions.session_ids import SessionID, moved_hash
 
@@ -478,3 +479,79 @@ def test_an_instant_that_is_none_is_refused(store, until):
 def test_reading_plain_needs_encryption(store):
     with pytest.raises(ConfigurationError, match="read_plain_until is for encryption_keys"):
         SessionManager(store, read_plain_until=TOMORROW)
+
+
+# --- what a review found
+
+
+class Base64Codec(JSONCodec):
+    """A codec whose texts look like encrypted ones: a version byte, and base64."""
+
+    def encode(self, value):
+        return encode_base64(b"\x01" + super().encode(value).encode())
+
+    def decode(self, text, type=None):
+        plain = decode_base64(text)[1:].decode()
+        return super().decode(plain) if type is None else super().decode(plain, type)
+
+
+def test_a_plain_text_is_encrypted_whatever_it_looks_like(store):
+    cart = ["tea", "pot", "cups and saucers"]
+    session_id = start(SessionManager(store, codec=Base64Codec()), cart=cart, n=1)
+    manager = switched_on(store, codec=Base64Codec())
+    session = manager.open(session_id)
+    assert session["cart"] == cart
+    session["n"] = 2
+    before = stored(store, session_id).fields
+    session.save()
+    after = stored(store, session_id).fields
+    assert before.keys() < after.keys()
+    assert all(after[name] != before[name] for name in before)
+    assert dict(SessionManager(store, codec=Base64Codec(), encryption_keys=[KEY]).open(session_id)) == {
+        "cart": cart,
+        "n": 2,
+    }
+
+
+def test_a_double_clicked_login_beside_the_conversion_is_two_logins(store, plain, manager):
+    session_id = start(plain, cart=["tea"])
+    writer, first, second = (manager.open(session_id) for _ in range(3))
+    for each in (writer, first, second):
+        assert each["cart"] == ["tea"]
+    writer["seen"] = 1
+    first.login("ann")
+    second.login("ann")
+    for each in (writer, first, second):
+        each.save()
+    assert [(each.owner, manager.open(each.id)["cart"]) for each in (first, second)] == [("ann", ["tea"])] * 2
+
+
+def test_a_process_without_keys_finds_what_was_encrypted_meanwhile_gone(store):
+    plain = SessionManager(store, merges={"n": merge.add})
+    session_id = start(plain, n=1)
+    old = plain.open(session_id)
+    old["n"] += 1
+    new = switched_on(store).open(session_id)
+    new["x"] = 1
+    new.save()
+    with pytest.raises(SessionInterrupted):
+        old.save()
+
+
+@pytest.mark.parametrize("text", ["\udcff", "\0\udcff"])
+def test_a_text_that_nobody_can_decode_spoils_its_own_key_only(store, plain, manager, text):
+    for current, session_id in (
+        (plain, start(plain, a=1)),
+        (manager, start(plain, a=1)),
+        (manager, start(manager, a=1)),
+    ):
+        plant(store, session_id, b=text)
+        session = current.open(session_id)
+        session["c"] = session["a"]
+        session.save()
+        session.login("ann")
+        session.save()
+        found = current.open(session.id)
+        assert (found["a"], found["c"], found.owner) == (1, 1, "ann")
+        with pytest.raises(DecodeError):
+            found["b"]
