@@ -130,38 +130,38 @@ class Changes(msgspec.Struct, eq=False):
 
         :param resets: make it anew also where it does not fit, and tell the log.
         """
+        does_fit = True
         try:
             return self.read_as(key, type)
         except KeyError:
             check_key(key)
-            is_reset = False
         except DecodeError:
             if not resets:
                 raise
-            is_reset = True
+            does_fit = False
+        bucket = LiveValue(_made_with_defaults(type), None, type, self.codec.encode_typed)
+        bucket.text = self._text_of(key, bucket)
+        self._require_readable(bucket)
+        if not does_fit:
             _logger.warning(
                 "session key %r: the stored value cannot be read as %s; it starts anew with the defaults",
                 key,
                 type.__qualname__,
             )
-        try:
-            value = type()
-        except (TypeError, ValueError) as error:
-            raise EncodeError(
-                f"session.bucket({type.__name__}) needs defaults for all of its fields: {error}"
-            ) from error
-        bucket = LiveValue(value, None, type, self.codec.encode_typed)
-        bucket.text = self._text_of(key, bucket)
         for live in self.live.get(key, ()):
             live.is_outdated = True
         self.live[key] = [*self.live.get(key, ()), bucket]
-        if is_reset:
-            # Stored also if it is not touched, so that the log is told once.
-            self.assigned[key] = bucket.text
-            self.scalars.pop(key, None)
-        else:
-            self.buckets.add(key)
-        return value
+        self.buckets.add(key)
+        return bucket.value
+
+    def _require_readable(self, bucket: LiveValue) -> None:
+        """Refuse a class that the next request could not read."""
+        try:
+            self.codec.decode(bucket.text or "", bucket.type)
+        except (DecodeError, TypeError) as error:
+            raise EncodeError(
+                f"session.bucket({bucket.type.__name__}) cannot be read back as it is stored: {error}"
+            ) from error.__cause__
 
     def _view(self, key: str, type: Any, encode: Callable[[Any], str]) -> Any:
         lives = self.live.get(key, [])
@@ -253,7 +253,7 @@ class Changes(msgspec.Struct, eq=False):
 
         :raises EncodeError: a value that was changed in place can no longer be kept.
         """
-        for key in self.live:
+        for key in tuple(self.live):  # a lazy string may look into the session while it is rendered
             self._settle(key)
         if not self.assigned and not self.removed:
             return None
@@ -265,7 +265,7 @@ class Changes(msgspec.Struct, eq=False):
     def changed_keys(self) -> set[str]:
         """Return the keys that a commit would set or remove, and those whose value can no longer be kept."""
         broken = set()
-        for key in self.live:
+        for key in tuple(self.live):
             try:
                 self._settle(key)
             except Exception:  # noqa: PERF203 -- one bad value does not hide the others
@@ -306,7 +306,7 @@ class Changes(msgspec.Struct, eq=False):
     def _settle(self, key: str) -> None:
         """Compare the values that the app holds of a key with their texts, and assign what changed in place."""
         changed: LiveValue | None = None
-        for live in self.live.get(key, ()):
+        for live in tuple(self.live.get(key, ())):
             text = self._text_of(key, live)
             if text == live.text:
                 continue
@@ -334,6 +334,16 @@ class Changes(msgspec.Struct, eq=False):
             return live.text_now()
         except EncodeError as error:
             raise cannot_keep(key, error) from error.__cause__
+
+
+def _made_with_defaults(kind: Any) -> Any:
+    try:
+        return kind()
+    except (TypeError, ValueError) as error:
+        raise EncodeError(
+            f"session.bucket({kind.__name__}) needs defaults for all of its fields; {kind.__name__}() raised"
+            f" {type(error).__name__}"
+        ) from None
 
 
 def check_key(key: object) -> None:

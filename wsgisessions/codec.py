@@ -31,7 +31,7 @@ _SHORTEST_DEEP_TEXT = 2 * MOST_LEVELS
 _NOT_OURS = (msgspec.MsgspecError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 
 _load = msgspec.json.Decoder().decode
-_brackets_and_strings = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]').findall
+_brackets_and_strings = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]').findall
 
 
 class Codec(Protocol):
@@ -102,10 +102,10 @@ class JSONCodec:
         """
         try:
             return dump(value if type(value) in AS_THEY_ARE else self._encoder.to_json(value)).decode()
-        except (Unkept, ValueError, RecursionError) as failure:
-            error = _error_of(failure, self._encoder, value)
+        except (Unkept, ValueError, RecursionError) as error:
+            failure = error
         # Raised here, it has no context: that of a surrogate is a whole text.
-        raise error
+        raise _error_of(failure, self._encoder, value)
 
     def encode_typed(self, value: Any) -> str:
         """Return the text of a dataclass, attrs class, msgspec Struct or pydantic model, or a list of them.
@@ -114,9 +114,9 @@ class JSONCodec:
         """
         try:
             return dump(self._model_encoder.to_json(value)).decode()
-        except (Unkept, ValueError, RecursionError) as failure:
-            error = _error_of(failure, self._model_encoder, value)
-        raise error
+        except (Unkept, ValueError, RecursionError) as error:
+            failure = error
+        raise _error_of(failure, self._model_encoder, value)
 
     @overload
     def decode(self, text: str) -> Any: ...
@@ -160,8 +160,9 @@ def _error_of(failure: Exception, encoder: Encoder, value: Any) -> EncodeError:
         encoder.checking().to_json(value)
     except Unkept as refusal:
         return refusal.error()
-    # What neither text nor number explains is an error of the value's own class.
-    return EncodeError(f"the value {refusals.failed(type(value), 'own code', failure)}")
+    except RecursionError:
+        pass
+    return EncodeError(refusals.STACK_IS_FULL)
 
 
 def _has_deep_brackets(text: str) -> bool:

@@ -80,6 +80,8 @@ class CustomTypes:
 def _checked(kind: type, functions: tuple[Any, ...]) -> CustomType:
     if not isinstance(kind, type):
         raise ConfigurationError(f"types has classes as its keys; got {type(kind).__name__}")
+    if getattr(kind, "_is_protocol", False):
+        raise ConfigurationError(f"{kind.__name__} is a Protocol; types is for classes, or abstract base classes")
     if kind in COPIES or kind in (bool, type(None)):
         raise ConfigurationError(f"{kind.__name__} is kept as it is; types is for classes of your own")
     if not isinstance(functions, tuple) or len(functions) not in (2, 3) or not all(map(callable, functions[:2])):

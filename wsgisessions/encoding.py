@@ -29,6 +29,7 @@ _KEPT_AS_EQUALS = frozenset((*AS_THEY_ARE, float, bytes))
 """Types of which two unequal values never come back as equal ones. Of two points in time PEP 495 makes such a pair."""
 
 _TIMES = (datetime, date, time, timedelta)
+_ZONED = (datetime, time)
 
 
 class Encoder:
@@ -68,15 +69,27 @@ class Encoder:
         if kind is set or kind is frozenset:
             return {tag_of(kind): self._set(value, level)}
         if kind in DUMPERS:
+            if kind in _ZONED and value.tzinfo is not None:
+                _require_offset(value)
             return {tag_of(kind): DUMPERS[kind](value)}
         return self._converted(value, kind, level)
 
     def _converted(self, value: Any, kind: type, level: int) -> Any:
+        try:
+            return self._by_rule(value, kind, level)
+        except (Unkept, RecursionError):
+            raise
+        except Exception as error:
+            raise Unkept(refusals.failed(kind, "own code", error)) from None
+
+    def _by_rule(self, value: Any, kind: type, level: int) -> Any:
         custom = self._types.of(kind)
         if custom is not None:
             if level >= MOST_LEVELS:
                 raise Unkept(refusals.TOO_DEEP)
             return {custom.tag: self.to_json(custom.dump(value), level + 1)}
+        if self._models and is_model(kind):
+            return self.to_json(members_of(value), level)
         if is_lazy(kind):
             return self.to_json(render(value), level)
         base = next((each for each in kind.__mro__ if each in COPIES), None)
@@ -88,13 +101,13 @@ class Encoder:
             return self.to_json(float(value), level)
         if issubclass(kind, Enum):
             return self.to_json(value.value, level)
-        if self._models and is_model(kind):
-            return self.to_json(members_of(value), level)
         raise Unkept(refusals.of_type(kind, is_bucket_member=self._models))
 
     def _as_base(self, value: Any, base: type, level: int) -> Any:
         if base in _TIMES and value != value:  # pandas' NaT, of which datetime's own functions say the year 1
             raise Unkept(refusals.NOT_A_TIME)
+        if base in _ZONED and value.tzinfo is not None:
+            _require_offset(value)
         try:
             content = COPIES[base](value)
         except KeyError:
@@ -167,6 +180,12 @@ class Encoder:
         if self._allow_nan:
             return {"$float": repr(value)}
         raise Unkept(refusals.not_finite(value))
+
+
+def _require_offset(value: Any) -> None:
+    """Refuse a time whose zone has no offset without a date: it would come back without its zone."""
+    if value.utcoffset() is None:
+        raise Unkept(refusals.NO_OFFSET)
 
 
 class CheckingEncoder(Encoder):

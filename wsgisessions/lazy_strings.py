@@ -1,23 +1,25 @@
-"""Text that is not made before it is shown: lazy translations, and whatever renders itself as HTML.
+"""Lazy translations, and whatever renders itself as HTML.
 
-It is rendered when it is assigned, for later the visitor's language may be another one.
+They are rendered when they are assigned: later the visitor's language may be another one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import lru_cache
+from operator import methodcaller
 from typing import Any
 
 from markupsafe import Markup
 
-from .refusals import Unkept, failed
-
 # Known by name, so that none of these libraries is imported. An object that merely has a `__str__` is no text.
-_LAZY_CLASSES = {
-    ("babel.support", "LazyProxy"),
-    ("django.utils.functional", "Promise"),
-    ("speaklater", "_LazyString"),
+_LAZY_CLASSES: dict[tuple[str, str], Callable[[Any], str]] = {
+    ("babel.support", "LazyProxy"): str,
+    ("django.utils.functional", "Promise"): str,
+    ("speaklater", "_LazyString"): str,
+    # Pyramid's, with its default and its mapping; the translation is the app's to ask for.
+    ("translationstring", "TranslationString"): methodcaller("interpolate"),
 }
 
 Renderings = dict[int, tuple[Any, str]]
@@ -26,29 +28,28 @@ Renderings = dict[int, tuple[Any, str]]
 _renderings: ContextVar[Renderings | None] = ContextVar("wsgisessions renderings", default=None)
 
 
-def is_lazy(kind: type) -> bool:
+@lru_cache(maxsize=1024)
+def is_lazy(kind: Any) -> bool:
     """Tell whether values of a class are rendered: they have `__html__`, or are a known library's lazy strings."""
-    return any(
-        "__html__" in vars(base) or (base.__module__, base.__qualname__) in _LAZY_CLASSES for base in kind.__mro__
-    )
+    return any("__html__" in vars(base) for base in kind.__mro__) or _function_of(kind) is not None
+
+
+@lru_cache(maxsize=256)
+def _function_of(kind: Any) -> Callable[[Any], str] | None:
+    names = ((base.__module__, base.__qualname__) for base in kind.__mro__)
+    return next((_LAZY_CLASSES[name] for name in names if name in _LAZY_CLASSES), None)
 
 
 def render(value: Any) -> str:
-    """Return a lazy string as the text that it shows, which may have `__html__` in its turn.
-
-    :raises Unkept: its own code raised.
-    """
+    """Return a lazy string as the text that it shows, which may have `__html__` in its turn."""
     renderings = _renderings.get()
     known = None if renderings is None else renderings.get(id(value))
     if known is not None:
         return known[1]
-    try:
-        # As templates do: a lazy string may have it from what it shows.
-        text = Markup(value) if hasattr(value, "__html__") else str(value)  # noqa: S704 -- it says that it is HTML
-    except RecursionError:
-        raise
-    except Exception as error:
-        raise Unkept(failed(type(value), "__html__ or __str__", error)) from None
+    kind: Any = type(value)
+    show = _function_of(kind) or str
+    # As templates do: a lazy string may have it from what it shows.
+    text = Markup(value) if hasattr(value, "__html__") else show(value)  # noqa: S704 -- it says that it is HTML
     if renderings is not None:
         renderings[id(value)] = (value, text)
     return text

@@ -1,4 +1,4 @@
-"""Dataclasses, attrs classes, msgspec Structs and pydantic models: what of one is stored.
+"""What is stored of a dataclass, an attrs class, a msgspec Struct or a pydantic model.
 
 Neither attrs nor pydantic is imported, unless a class is one of theirs.
 """
@@ -9,8 +9,6 @@ import dataclasses
 from typing import Any
 
 import msgspec
-
-from .refusals import Unkept, failed
 
 
 def is_pydantic(kind: type) -> bool:
@@ -26,26 +24,14 @@ def is_model(kind: type) -> bool:
 
 
 def members_of(value: Any) -> Any:
-    """Return the fields of a model with their values, as a dict, or as its kind stores them.
-
-    :raises Unkept: the model's own code raised.
-    """
-    try:
-        if is_pydantic(type(value)):
-            # Its warnings would quote values.
-            return value.model_dump(round_trip=True, warnings=False)
-        if isinstance(value, msgspec.Struct):
-            return _members_of_struct(value)
-        names = (
-            [field.name for field in type(value).__attrs_attrs__]
-            if hasattr(type(value), "__attrs_attrs__")
-            else [field.name for field in dataclasses.fields(value)]
-        )
-        return {name: getattr(value, name) for name in names}
-    except RecursionError:
-        raise
-    except Exception as error:
-        raise Unkept(failed(type(value), "fields", error)) from None
+    """Return the fields of a model with their values, as a dict, or as its kind stores them."""
+    if is_pydantic(type(value)):
+        # Its warnings would quote values.
+        return value.model_dump(round_trip=True, by_alias=False, warnings=False)
+    if isinstance(value, msgspec.Struct):
+        return _members_of_struct(value)
+    fields = getattr(type(value), "__attrs_attrs__", None) or dataclasses.fields(value)
+    return {field.name: getattr(value, field.name) for field in fields}
 
 
 def _members_of_struct(value: msgspec.Struct) -> Any:

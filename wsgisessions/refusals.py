@@ -19,6 +19,7 @@ LONE_SURROGATE = (
 LONE_SURROGATE_IN_KEY = "has a key with a lone surrogate, which UTF-8 cannot hold; use another key"
 TOO_LONG_AN_INT = "is an int with more digits than Python writes; store a str of it"
 NOT_A_TIME = "is no point in time, for it does not equal itself; store None"
+NO_OFFSET = "has a time zone that tells no offset here, and would come back without it; store a datetime"
 KEYS_BECOME_ONE = (
     "has two keys that would become one in a session, such as an Enum's member and its value; rename one of them"
 )

@@ -163,7 +163,8 @@ class Session(MutableMapping[str, Any]):
             have defaults.
         :param key: the session key; the class's name unless given.
         :param on_mismatch: what happens when the stored value does not fit the type, as after a change of
-            its fields: an error, or a new start with the defaults and a warning in the log.
+            its fields: an error, or a new start with the defaults and a warning in the log. The stored value stays
+            until the new one is changed.
         :raises DecodeError: what is stored does not fit the type.
         """
         if on_mismatch not in ("raise", "reset"):

@@ -34,12 +34,15 @@ def _load_bytes(text: str) -> bytes:
     return data
 
 
-# Each is the base class's own function, which a subclass cannot override.
+# Pendulum's durations have other ones under these names.
+_PARTS_OF_TIMEDELTA = (timedelta.days.__get__, timedelta.seconds.__get__, timedelta.microseconds.__get__)
+
+# Each is the base class's own function, whatever a subclass has under its name.
 DUMPERS: dict[type, Callable[[Any], Any]] = {
     datetime: datetime.isoformat,
     date: date.isoformat,
     time: time.isoformat,
-    timedelta: lambda value: [value.days, value.seconds, value.microseconds],
+    timedelta: lambda value: [part(value) for part in _PARTS_OF_TIMEDELTA],
     UUID: UUID.__str__,
     Decimal: Decimal.__str__,
     bytes: lambda value: base64.b64encode(value).decode("ascii"),

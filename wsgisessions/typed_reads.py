@@ -1,4 +1,4 @@
-"""Reading a stored value as a type. Hardly anything is converted; docs/sessions.md lists what is.
+"""Reading a stored value as a type. Few things are converted; docs/sessions.md lists them.
 
 A str becomes nothing but an Enum's member: what a visitor typed must never turn into Markup. A pydantic model
 converts by its own rules, which know no Markup.
@@ -7,6 +7,7 @@ converts by its own rules, which know no Markup.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, get_origin
 
@@ -17,7 +18,7 @@ from .errors import DecodeError
 from .models import is_pydantic
 from .tags import DUMPERS
 
-_KEPT_AS_THEY_ARE = (*(kind for kind in DUMPERS if kind is not Markup), bytearray)
+_KEPT_AS_THEY_ARE = (*(kind for kind in DUMPERS if kind is not Markup), bytearray, memoryview)
 """What msgspec would make of a str, unless it is told that these come as what they are."""
 
 _path_at_the_end = re.compile(r" - at `\$(\.\w+|\[\d+\]|\[\.\.\.\])*`$").search
@@ -26,27 +27,25 @@ _path_at_the_end = re.compile(r" - at `\$(\.\w+|\[\d+\]|\[\.\.\.\])*`$").search
 def read_as(value: Any, kind: Any) -> Any:
     """Return a decoded value as a type, strictly.
 
+    ValueError and TypeError of the class's own code say that the value does not fit; its other errors pass.
+
     :raises DecodeError: it does not fit.
     :raises TypeError: no value can be read as this type.
     """
-    _require_readable(kind)
     try:
-        return _converted(value, kind)
+        hash(kind)
+    except TypeError:
+        _refuse_unreadable(kind)
+    else:
+        _refuse_unreadable_once(kind)
+    try:
+        return msgspec.convert(value, kind, builtin_types=_KEPT_AS_THEY_ARE, dec_hook=_as_instance)
     except msgspec.ValidationError as error:
         # It may quote what is stored; msgspec's ends with the path to it, which does not.
         path = _path_at_the_end(str(error))
-        raise DecodeError(f"the stored value is no {_name_of(kind)}{path[0] if path else ''}") from None
-    except RecursionError:
-        raise
-    except Exception as error:
-        # The class's own code, such as an attrs validator.
-        raise DecodeError(
-            f"the stored value is no {_name_of(kind)}, whose code raised {type(error).__name__}"
-        ) from None
-
-
-def _converted(value: Any, kind: Any) -> Any:
-    return msgspec.convert(value, kind, builtin_types=_KEPT_AS_THEY_ARE, dec_hook=_as_instance)
+    except ValueError:  # of a pydantic model that is not inside another type
+        path = None
+    raise DecodeError(f"the stored value is no {_name_of(kind)}{path[0] if path else ''}")
 
 
 def _as_instance(kind: Any, value: Any) -> Any:
@@ -58,27 +57,48 @@ def _as_instance(kind: Any, value: Any) -> Any:
     raise ValueError  # msgspec adds the path
 
 
-@lru_cache(maxsize=256)
-def _require_readable(kind: Any) -> None:
+def _refuse_unreadable(kind: Any) -> None:
+    """Refuse a type that msgspec cannot read, or would read without a look at all of it.
+
+    :raises TypeError: it is such a type.
+    """
     try:
-        _refuse_unchecked_keys(msgspec.inspect.type_info(kind), set())
+        _look_into(msgspec.inspect.type_info(kind), set())
     except TypeError as error:
         raise TypeError(f"a session cannot be read as {_name_of(kind)}: {error}") from None
 
 
-def _refuse_unchecked_keys(part: Any, seen: set[int]) -> None:
-    """Refuse dicts whose keys are of a class that msgspec does not know: it lets any str pass for one."""
+_refuse_unreadable_once = lru_cache(maxsize=256)(_refuse_unreadable)
+
+
+def _look_into(part: Any, seen: set[int]) -> None:
     if id(part) in seen:
         return
     seen.add(id(part))
-    if isinstance(part, msgspec.inspect.DictType) and isinstance(part.key_type, msgspec.inspect.CustomType):
-        raise TypeError(f"the keys of a dict cannot be read as {part.key_type.cls.__name__}; read them as str")
+    if isinstance(part, msgspec.inspect.DictType):
+        _refuse_unchecked_key(part.key_type)
+    if isinstance(part, msgspec.inspect.DataclassType) and hasattr(part.cls, "__pydantic_validator__"):
+        raise TypeError(f"{part.cls.__name__} is a dataclass of pydantic's; make it a BaseModel, or a plain dataclass")
+    for inner in _inside(part):
+        _look_into(inner, seen)
+
+
+def _refuse_unchecked_key(key: Any) -> None:
+    """Refuse keys of a class that msgspec does not know: it lets any str pass for one."""
+    if isinstance(key, msgspec.inspect.CustomType):
+        raise TypeError(f"the keys of a dict cannot be read as {_name_of(key.cls)}; write Any for their type")
+    if isinstance(key, (msgspec.inspect.UnionType, msgspec.inspect.Metadata)):
+        for inner in _inside(key):
+            _refuse_unchecked_key(inner)
+
+
+def _inside(part: Any) -> Iterator[Any]:
     for name in part.__struct_fields__:
         inner = getattr(part, name)
         for each in inner if isinstance(inner, tuple) else (inner,):
             if isinstance(each, (msgspec.inspect.Type, msgspec.inspect.Field)):
-                _refuse_unchecked_keys(each, seen)
+                yield each
 
 
 def _name_of(kind: Any) -> str:
-    return str(getattr(kind, "__name__", kind))
+    return kind.__name__ if isinstance(kind, type) else str(kind)

@@ -145,3 +145,19 @@ def test_a_merge_of_what_cannot_be_read_is_refused_with_its_key():
     other.save()
     with pytest.raises(DecodeError, match=r"^session key 'list': .* the tag '\$Money'"):
         second.save()
+
+
+def test_what_renders_itself_may_look_into_the_session_at_the_commit(make_browser):
+    """Flask-Babel's strings ask the app for the language, which it may keep in the session."""
+    browser = make_browser()
+    browser.get(lambda session: session.update(items=["tea"], prefs={"language": "de"}))
+
+    def view(session):
+        class Lazy:
+            def __html__(self):
+                return session["prefs"]["language"]
+
+        session["items"].append(Lazy())
+
+    assert browser.get(view).status == "200 OK"
+    assert browser.get(dict).result["items"] == ["tea", "de"]

@@ -4,6 +4,7 @@ import abc
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Protocol
 
 import pytest
 from markupsafe import Markup
@@ -192,3 +193,11 @@ def test_a_taught_dataclass_in_a_bucket_goes_by_what_the_app_has_taught():
     session = SessionManager(MemoryStore(), codec=codec).open()
     session.bucket(Cart).total = Money(Decimal(7))
     assert session[Cart.__qualname__] == {"total": Money(Decimal(7))}
+
+
+def test_a_protocol_is_refused_when_the_codec_is_made():
+    class Named(Protocol):
+        name: str
+
+    with pytest.raises(ConfigurationError, match="Named is a Protocol"):
+        JSONCodec(types={Named: (str, str)})

@@ -136,3 +136,9 @@ def test_what_is_stored_deeper_spoils_its_own_key_only():
     del later["deep"]
     later.save()
     assert dict(manager.open(session.id)) == {"name": "bob"}
+
+
+def test_a_damaged_text_of_many_quotes_is_refused():
+    """In a time that grows with its length; with the square of it, this test would never end."""
+    with pytest.raises((DecodeError, RecursionError)):
+        JSONCodec().decode("[" * 1200 + '\\"' * 400_000)

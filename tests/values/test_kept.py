@@ -410,3 +410,29 @@ def test_nan_is_kept_or_refused_wherever_it_comes_from():
     assert (
         repr(round_trip([Real("nan"), Float(), {float("nan"): 1}], JSONCodec(allow_nan=True))) == "[nan, inf, {nan: 1}]"
     )
+
+
+def test_a_duration_whose_class_has_other_parts_under_the_same_names_is_the_same():
+    class Duration(timedelta):
+        """Negative, as Pendulum's is: with days towards zero."""
+
+        days = property(lambda self: 99)
+        seconds = property(lambda self: -5)
+        microseconds = property(lambda self: 7)
+
+    assert codec.decode(codec.encode(Duration(seconds=-1))) == timedelta(seconds=-1)
+
+
+def test_a_time_whose_zone_would_be_lost_is_refused():
+    class Noon(time):
+        pass
+
+    for kind in (time, Noon):
+        with pytest.raises(EncodeError, match=r"^\[0\] has a time zone that tells no offset"):
+            codec.encode([kind(12, tzinfo=ZoneInfo("Europe/Paris"))])
+        assert round_trip([kind(12, tzinfo=timezone.utc)]) == [time(12, tzinfo=timezone.utc)]
+
+
+def test_pyramids_translation_string_keeps_its_default_and_its_mapping():
+    translate = pytest.importorskip("translationstring").TranslationStringFactory("site")
+    assert round_trip(translate("welcome", default="Welcome ${name}", mapping={"name": "Ann"})) == "Welcome Ann"

@@ -1,13 +1,22 @@
 """Typed values when their class has changed since: what happens for each of the four kinds."""
 
-from dataclasses import dataclass, make_dataclass
+from collections import Counter
+from dataclasses import dataclass, field, make_dataclass
 
 import attrs
 import msgspec
 import pydantic
 import pytest
 
-from wsgisessions import ConfigurationError, DecodeError, MemoryStore, SessionError, SessionManager
+from wsgisessions import (
+    ConfigurationError,
+    DecodeError,
+    EncodeError,
+    MemoryStore,
+    SessionError,
+    SessionManager,
+    merge,
+)
 
 KEY = "profile"
 
@@ -173,10 +182,32 @@ def test_a_bucket_may_start_anew_where_the_stored_value_does_not_fit(make, fille
         "session key 'profile': the stored value cannot be read as Profile; it starts anew with the defaults"
     ]
     session.save()
+    assert not session.is_modified
     later = manager.open(session.id)
-    assert later.bucket(kind, KEY, on_mismatch="reset").views == "none yet"
-    assert len(log()) == 1
+    bucket = later.bucket(kind, KEY, on_mismatch="reset")
+    assert bucket.views == "none yet"
     assert not later.is_modified
+    bucket.views = "one"
+    later.save()
+    assert len(log()) == 2
+    assert manager.open(session.id).bucket(kind, KEY, on_mismatch="reset").views == "one"
+    assert len(log()) == 2
+
+
+@makers
+@pytest.mark.parametrize("options", [{}, {"on_conflict": "refuse"}, {"merges": {KEY: merge.members}}])
+def test_a_page_that_only_looks_at_a_new_start_overwrites_nothing_and_is_not_refused(make, options):
+    manager = SessionManager(MemoryStore(), **options)
+    session = manager.open()
+    session[KEY] = {"views": 5}
+    session.save()
+    kind = make(views="none yet")
+    looks, changes = manager.open(session.id), manager.open(session.id)
+    assert looks.bucket(kind, KEY, on_mismatch="reset").views == "none yet"
+    changes.bucket(kind, KEY, on_mismatch="reset").views = "one"
+    changes.save()
+    looks.save()
+    assert manager.open(session.id)[KEY] == {"views": "one"}
 
 
 @makers
@@ -214,3 +245,75 @@ def test_what_was_read_before_the_new_start_is_outdated(stored):
 def test_on_mismatch_is_one_of_two_words(manager):
     with pytest.raises(ConfigurationError, match='on_mismatch is "raise" or "reset"'):
         manager.open().bucket(dataclass_with(views=0), on_mismatch="rest")
+
+
+def test_an_error_of_the_classs_own_code_is_no_mismatch_and_deletes_nothing(stored):
+    @dataclass
+    class Basket:
+        items: list = field(default_factory=list)
+
+        def __post_init__(self):
+            if self.items:
+                raise ConnectionError("the shop is down")
+
+    session = stored({"items": ["tea"]})
+    with pytest.raises(ConnectionError):
+        session.bucket(Basket, KEY, on_mismatch="reset")
+    session.save()
+    assert session[KEY] == {"items": ["tea"]}
+
+
+def test_a_class_without_defaults_does_not_say_that_it_starts_anew(stored, log):
+    @dataclass
+    class Demanding:
+        name: str
+
+        def __post_init__(self):
+            raise TypeError("a secret")
+
+    with pytest.raises(EncodeError, match=r"session\.bucket\(Demanding\) needs defaults") as raised:
+        stored({"views": 5}).bucket(Demanding, KEY, on_mismatch="reset")
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert log() == []
+
+
+def test_a_bucket_that_the_next_request_could_not_read_is_refused_in_the_first(manager):
+    @dataclass
+    class Counting:
+        seen: Counter = field(default_factory=lambda: Counter("a"))
+
+    @dataclass
+    class Keyed:
+        seen: dict[object, int] = field(default_factory=dict)
+
+    for kind in (Counting, Keyed):
+        with pytest.raises(EncodeError, match=rf"session\.bucket\({kind.__name__}\) cannot be read back"):
+            manager.open().bucket(kind)
+
+
+def test_a_pydantic_model_is_stored_under_the_names_that_it_reads(manager):
+    class Page(pydantic.BaseModel, serialize_by_alias=True):
+        last_page: str = pydantic.Field("/", serialization_alias="lastPage")
+
+    session = manager.open()
+    session.bucket(Page).last_page = "/cart"
+    session.save()
+    assert manager.open(session.id).bucket(Page).last_page == "/cart"
+
+
+@pytest.mark.parametrize("base", [object, dict])
+def test_a_bucket_that_renders_itself_is_kept_by_its_fields(manager, base):
+    @dataclass
+    class Badge(base):
+        text: str = ""
+
+        def __html__(self):
+            return f"<b>{self.text}</b>"
+
+    session = manager.open()
+    badge = session.bucket(Badge, "badge")
+    session.save()
+    badge.text = "new"
+    session.save()
+    assert manager.open(session.id).bucket(Badge, "badge").text == "new"

@@ -1,6 +1,7 @@
 """A refusal is raised in the line that assigns, and names key, path, type and what to write instead; never a value."""
 
 import datetime
+import enum
 import traceback
 from collections import deque
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pydantic
 import pytest
 from markupsafe import Markup
 
-from wsgisessions import DecodeError, EncodeError, MemoryStore, SessionManager
+from wsgisessions import DecodeError, EncodeError, JSONCodec, MemoryStore, SessionManager
 
 SECRET = "a secret value"
 
@@ -125,7 +126,9 @@ def test_what_renders_itself_and_fails_is_named_without_what_it_says(session):
         def __html__(self):
             raise LookupError(SECRET)
 
-    with pytest.raises(EncodeError, match=r"session key 'a': \[0\] is of type .*Broken, whose __html__") as raised:
+    with pytest.raises(
+        EncodeError, match=r"session key 'a': \[0\] is of type .*Broken, whose own code raised"
+    ) as raised:
         session["a"] = [Broken()]
     assert SECRET not in "".join(traceback.format_exception(raised.value))
 
@@ -138,3 +141,29 @@ def test_neither_a_repr_nor_a_stored_text_shows_a_value(session):
     with pytest.raises(DecodeError, match="session key 'name': the stored value is no datetime") as raised:
         session.get("name", type=datetime.datetime)
     assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, OverflowError, LookupError, RuntimeError])
+def test_an_error_of_a_values_own_code_is_named_with_its_path_and_without_what_it_says(error):
+    class Items(list):
+        def __iter__(self):
+            raise error(SECRET)
+
+    class Odd(enum.Enum):
+        ONE = 1
+
+        @property
+        def value(self):
+            raise error(SECRET)
+
+    class Shown:
+        def __html__(self):
+            raise error(SECRET)
+
+    for value in (Items(), Odd.ONE, Shown()):
+        with pytest.raises(
+            EncodeError, match=rf"^\['a'\]\[0\] is of type .*, whose own code raised {error.__name__}$"
+        ) as raised:
+            JSONCodec().encode({"a": [value]})
+        assert SECRET not in str(raised.value)
+        assert raised.value.__context__ is None
