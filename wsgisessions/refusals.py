@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set, ValuesView
 from typing import Any
 
 from .errors import EncodeError
@@ -31,6 +32,17 @@ STACK_IS_FULL = (
     "the call stack is too near to Python's recursion limit to look into a session's value;"
     " call from further up, or raise sys.setrecursionlimit()"
 )
+
+
+_WRITE: dict[type, str] = {
+    bytearray: "bytes",
+    memoryview: "bytes",
+    Mapping: "dict",
+    Set: "set",
+    Sequence: "list",
+    ValuesView: "list",
+}
+"""What keeps the content of some types that are not kept; the first that fits."""
 
 
 class Unkept(Exception):
@@ -71,6 +83,9 @@ def of_type(kind: type, *, is_bucket_member: bool = False) -> str:
         return f"{reason} as it is; use session.bucket({kind.__name__}) or its .model_dump(mode='json')"
     if any(hasattr(kind, each) for each in ("__dataclass_fields__", "__struct_fields__", "__attrs_attrs__")):
         return f"{reason} as it is; use session.bucket({kind.__name__})"
+    for base, name in _WRITE.items():
+        if issubclass(kind, base):
+            return f"{reason}; write {name}(...) around it"
     return (
         f"{reason}; store an ID, a str or a dict of its parts instead,"
         f" or teach the codec: JSONCodec(types={{{kind.__name__}: (to_json, from_json)}})"

@@ -3,7 +3,7 @@
 import datetime
 import enum
 import traceback
-from collections import deque
+from collections import UserDict, deque
 from dataclasses import dataclass
 
 import attrs
@@ -57,8 +57,13 @@ class Unknown:
             Unknown(),
             r"Unknown, which a session does not keep; store an ID, a str or a dict of its parts instead, or teach",
         ),
-        (deque([SECRET]), r"collections\.deque, which a session does not keep; store an ID, a str or a dict"),
-        (bytearray(SECRET.encode()), r"builtins\.bytearray, which a session does not keep"),
+        (Unknown(), r"Unknown, which a session does not keep; store an ID, a str or a dict"),
+        (deque([SECRET]), r"collections\.deque, which a session does not keep; write list\(\.\.\.\) around it$"),
+        (range(3), r"write list\(\.\.\.\) around it$"),
+        ({SECRET: 1}.values(), r"write list\(\.\.\.\) around it$"),
+        ({SECRET: 1}.keys(), r"write set\(\.\.\.\) around it$"),
+        (UserDict({SECRET: 1}), r"write dict\(\.\.\.\) around it$"),
+        (bytearray(SECRET.encode()), r"which a session does not keep; write bytes\(\.\.\.\) around it$"),
         (Point(), r"Point, which a session does not keep as it is; use session\.bucket\(Point\)$"),
         (AttrsPoint(), r"use session\.bucket\(AttrsPoint\)$"),
         (StructPoint(), r"use session\.bucket\(StructPoint\)$"),
