@@ -330,8 +330,10 @@ def test_a_job_that_saves_often_remembers_no_more_than_the_session(manager, stor
 
 def test_save_and_then_a_conflict_in_one_request(store):
     manager = SessionManager(store, encryption_keys=[NEW], on_conflict="refuse")
-    session_id = start(manager, a=1, b=1)
-    session = manager.open(session_id)
+    session = manager.open()
+    session.update(a=1, b=1)
+    session.save()
+    session_id = session.id
     for value in (2, 3):
         session["a"] = session["a"] + 1
         session.save()
