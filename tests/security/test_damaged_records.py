@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from wsgisessions import DecodeError, MemoryStore, SessionManager, SQLiteStore, open_store
-from wsgisessions.record import Record, utc_now
+from wsgisessions.record import Patch, Record, utc_now
 from wsgisessions.session_ids import SessionID
 
 RECORDS = 10_000
@@ -287,3 +287,16 @@ def test_mutated_records_give_a_decode_error_or_a_new_session(engine, caplog):
         assert outcomes["absent"] > 0
         assert any("cannot be read and counts as absent" in record.getMessage() for record in caplog.records)
     assert "apple" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["wsgisessions.expiry", "wsgisessions.client"])
+def test_an_own_field_that_is_too_deep_to_read_costs_nobody_the_session(name):
+    store = MemoryStore()
+    manager = SessionManager(store)
+    session = manager.open()
+    session["n"] = 1
+    session.login("ann")
+    session.save()
+    store.update(SessionID(session.id).id_hash, Patch(set={name: "[" * 5000}))
+    assert manager.open(session.id)["n"] == 1
+    assert len(manager.sessions("ann")) == 1

@@ -41,6 +41,10 @@ def stored(store, session_id):
     return store.load(SessionID(session_id).id_hash)
 
 
+def stored_mark(store, session_id):
+    return store.load(moved_hash(SessionID(session_id).id_hash))
+
+
 def plant(store, session_id, **texts):
     """Write texts as a process without keys does that loaded the session before it was encrypted."""
     store.update(SessionID(session_id).id_hash, Patch(set=texts))
@@ -540,17 +544,17 @@ def test_a_process_without_keys_finds_what_was_encrypted_meanwhile_gone(store):
 
 @pytest.mark.parametrize("text", ["\udcff", "\0\udcff"])
 def test_a_text_that_nobody_can_decode_spoils_its_own_key_only(store, plain, manager, text):
-    for current, session_id in (
-        (plain, start(plain, a=1)),
-        (manager, start(plain, a=1)),
-        (manager, start(manager, a=1)),
-    ):
+    limited = SessionManager(store, max_bytes=1000)
+    for current, first in ((plain, plain), (limited, plain), (manager, plain), (manager, manager)):
+        session_id = start(first, a=1)
         plant(store, session_id, b=text)
         session = current.open(session_id)
         session["c"] = session["a"]
         session.save()
         session.login("ann")
         session.save()
+        if current is plain:
+            assert "b" not in stored_mark(store, session_id).fields
         found = current.open(session.id)
         assert (found["a"], found["c"], found.owner) == (1, 1, "ann")
         with pytest.raises(DecodeError):
