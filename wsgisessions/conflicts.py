@@ -112,16 +112,10 @@ def _apply_guarded(settings: Settings, stored: Stored, mine: Patch, new_id_hash:
                 time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 -- jitter guards no secret
             if round_number > 0 and not has_turn:
                 has_turn = _take_turn(settings, turn, current_id_hash)
-            record = settings.store.load(id_hash)
-            if record is None:
+            found = _look_again(settings, id_hash, sent)
+            if found is None:
                 return Applied(Outcome.GONE, patch, seal, merged)
-            if mine.token is not None and all(record.fields.get(name) == text for name, text in sent.expect.items()):
-                raise LockLost("the lease of session.lock() ran out before the commit; nothing was saved")
-            # Another request may have encrypted the session meanwhile, under a data key of its own.
-            opened = open_record(settings, id_hash, record)
-            if opened is None:
-                return Applied(Outcome.GONE, patch, seal, merged)
-            record, seal = opened
+            record, seal = found
             patch, merged = _rebase(settings, mine, record)
             _contested.add(id_hash)
     raise SessionConflict(
@@ -145,6 +139,16 @@ def _is_stored(settings: Settings, id_hash: str) -> bool:
     with suppress(StoreError):
         return settings.store.load(id_hash) is not None
     return False
+
+
+def _look_again(settings: Settings, id_hash: str, sent: Patch) -> tuple[Record, Seal | None] | None:
+    """Return what the store has now that a patch met a conflict, and its seal: a rival may have encrypted it."""
+    record = settings.store.load(id_hash)
+    if record is None:
+        return None
+    if sent.token is not None and all(record.fields.get(name) == text for name, text in sent.expect.items()):
+        raise LockLost("the lease of session.lock() ran out before the commit; nothing was saved")
+    return open_record(settings, id_hash, record)
 
 
 def _take_turn(settings: Settings, turn: ExitStack, id_hash: Callable[[], str]) -> bool:

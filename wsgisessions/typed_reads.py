@@ -43,8 +43,6 @@ def read_as(value: Any, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         # It may quote what is stored; msgspec's ends with the path to it, which does not.
         path = _path_at_the_end(str(error))
-    except ValueError:  # of a pydantic model that is not inside another type
-        path = None
     raise DecodeError(f"the stored value is no {_name_of(kind)}{path[0] if path else ''}")
 
 
