@@ -116,7 +116,7 @@ class Point:
     [
         (Point(), r"session\.bucket\(Point\)"),
         (1j, "store an ID, a str or a dict"),
-        (range(3), "store an ID, a str or a dict"),
+        (range(3), r"write list\(\.\.\.\) around it"),
     ],
 )
 def test_a_refusal_says_what_to_write_instead(value, advice):

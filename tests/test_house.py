@@ -159,3 +159,9 @@ def test_a_traceback_with_local_variables_shows_no_value():
     patch = Patch({"n": "a secret"}, expect={"n": "a secret"}, token="a secret")
     shown = rich.pretty_repr([record, patch, conflicts.Applied(DONE, patch, None), Stored(SessionID("x"), record)])
     assert "a secret" not in shown
+
+
+def test_no_context_variable_is_changed_where_a_finalizer_may_run():
+    """Before Python 3.12 that crashes the interpreter, now and then."""
+    for module in (ROOT / "wsgisessions").rglob("*.py"):
+        assert "contextvars" not in module.read_text(encoding="utf-8"), module

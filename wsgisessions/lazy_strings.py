@@ -5,8 +5,8 @@ They are rendered when they are assigned: later the visitor's language may be an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import lru_cache
 from operator import methodcaller
 from typing import Any
@@ -25,7 +25,14 @@ _LAZY_CLASSES: dict[tuple[str, str], Callable[[Any], str]] = {
 Renderings = dict[int, tuple[Any, str]]
 """What was rendered, by the object's `id`. The object is kept, so that no other one gets its `id`."""
 
-_renderings: ContextVar[Renderings | None] = ContextVar("wsgisessions renderings", default=None)
+
+class _Remembered(threading.local):
+    renderings: Renderings | None = None
+
+
+# Not a ContextVar. Values are encoded in finalizers, too. Before Python 3.12 the garbage collector may run one while some
+# ContextVar is being changed, and changing another one there crashes the interpreter.
+_remembered = _Remembered()
 
 
 @lru_cache(maxsize=1024)
@@ -42,7 +49,7 @@ def _function_of(kind: Any) -> Callable[[Any], str] | None:
 
 def render(value: Any) -> str:
     """Return a lazy string as the text that it shows, which may have `__html__` in its turn."""
-    renderings = _renderings.get()
+    renderings = _remembered.renderings
     known = None if renderings is None else renderings.get(id(value))
     if known is not None:
         return known[1]
@@ -57,8 +64,8 @@ def render(value: Any) -> str:
 
 def encode_with(renderings: Renderings, encode: Callable[[Any], str], value: Any) -> str:
     """Encode a value. What was rendered before stays as it was, and what is rendered now is remembered."""
-    token = _renderings.set(renderings)
+    before, _remembered.renderings = _remembered.renderings, renderings
     try:
         return encode(value)
     finally:
-        _renderings.reset(token)
+        _remembered.renderings = before
