@@ -130,6 +130,7 @@ class Encoder:
             raise Unkept(refusals.TOO_DEEP)
         members: dict[str, Any] = {}
         items = iter(value.items())
+        name: Any = None
         try:
             for name, item in items:
                 if type(name) is not str:
@@ -144,6 +145,7 @@ class Encoder:
     def _pairs(self, members: dict[str, Any], rest: Iterator[tuple[Any, Any]], level: int) -> dict[str, Any]:
         """Return a dict that has other keys than str, after the members that came before the first of these."""
         pairs = [[name, item] for name, item in members.items()]
+        key: Any = None
         try:
             for key, item in rest:
                 pairs.append([self.to_json(key, level + 1), self.to_json(item, level + 1)])

@@ -30,8 +30,8 @@ class _Remembered(threading.local):
     renderings: Renderings | None = None
 
 
-# Not a ContextVar. Values are encoded in finalizers, too. Before Python 3.12 the garbage collector may run one while some
-# ContextVar is being changed, and changing another one there crashes the interpreter.
+# Not a ContextVar: values are encoded in finalizers, too. Before Python 3.12 the garbage collector may run one while
+# some ContextVar is being set, and setting another one there crashes the interpreter.
 _remembered = _Remembered()
 
 
