@@ -58,7 +58,7 @@ def load_client(text: str | None) -> Client:
     """Return what `dump_client` wrote; an empty one if it cannot be read."""
     try:
         return Client(*msgspec.json.decode(text or "[]", type=tuple[str | None, str | None]))
-    except (msgspec.MsgspecError, RecursionError):
+    except msgspec.MsgspecError:
         return Client()
 
 

@@ -343,3 +343,13 @@ def test_save_and_then_a_conflict_in_one_request(store):
     session["b"] = session.get("b", 5)
     session.save()
     assert dict(manager.open(session_id)) == {"a": 3, "b": 5}
+
+
+def test_a_session_that_no_key_opens_is_listed_without_its_client(store):
+    old = SessionManager(store, encryption_keys=[OLD], keep_client="plain")
+    session = old.open()
+    session["n"] = 1
+    session.login("ann")
+    session.save()
+    (info,) = SessionManager(store, encryption_keys=[NEW], keep_client="plain").sessions("ann")
+    assert (info.user_agent, info.address) == (None, None)

@@ -121,3 +121,9 @@ def test_without_cryptography_the_remedy_is_told_in_a_line():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     told = done.stderr.strip().splitlines()[-1]
     assert told.endswith("encryption_keys needs cryptography: pip install 'wsgisessions[crypto]'")
+
+
+def test_a_key_in_the_place_of_the_day_is_not_shown():
+    with pytest.raises(ConfigurationError, match="read_plain_until is an aware datetime") as caught:
+        SessionManager(MemoryStore(), encryption_keys=[GOOD], read_plain_until=GOOD)
+    assert GOOD not in str(caught.value)
